@@ -1,0 +1,13 @@
+//! What the host writes for programs: claims, the timing record, and every `--json` output.
+//!
+//! None of it is on the wire; it is here so that its schemas are made and checked with the others.
+
+mod claim;
+mod plugins;
+mod reports;
+mod timing;
+
+pub use claim::*;
+pub use plugins::*;
+pub use reports::*;
+pub use timing::*;
