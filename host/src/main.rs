@@ -1,0 +1,7 @@
+//! The `crabbox` executable.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    crabbox::main()
+}

@@ -1,0 +1,106 @@
+//! Everything that crabbox itself prints. Data goes to stdout, all else to stderr.
+#![expect(clippy::print_stderr, reason = "this is the place that prints")]
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// Prints data that was asked for. A reader that went away is no error.
+pub(crate) fn data(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::failure("cannot write to standard output").cause(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints data as indented JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value);
+    data(&(text.map_err(|error| Error::failure("cannot encode the answer").cause(error))? + "\n"))
+}
+
+/// Tells the user something, in one line.
+pub(crate) fn say(text: impl AsRef<str>) {
+    anstream::eprintln!("{}", text.as_ref());
+}
+
+/// Warns the user, in one line.
+pub(crate) fn warn(text: impl AsRef<str>) {
+    anstream::eprintln!("\u{1b}[33mwarning:\u{1b}[0m {}", text.as_ref());
+}
+
+/// Prints an error with its causes and hints.
+pub(crate) fn error(error: &Error) {
+    let mut text = format!("\u{1b}[31merror:\u{1b}[0m {}", error.message);
+    for cause in &error.causes {
+        let _ = write!(text, "\ncaused by: {cause}");
+    }
+    for hint in &error.hints {
+        let _ = write!(text, "\n\u{1b}[36mhint:\u{1b}[0m {hint}");
+    }
+    anstream::eprintln!("{text}");
+}
+
+/// Text of a plugin's, safe to print: control characters are escaped, and it is one line of at most
+/// 2,000 characters.
+pub(crate) fn foreign(text: &str) -> String {
+    const MOST: usize = 2_000;
+    let mut safe = String::new();
+    for (n, c) in text.trim_end().chars().enumerate() {
+        if n == MOST {
+            safe.push_str(" ...");
+            break;
+        }
+        match c {
+            '\t' => safe.push(' '),
+            c if c.is_control() || is_invisible(c) => safe.extend(c.escape_default()),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// Characters that reorder or hide their neighbours on a terminal.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Lays rows out in columns, two spaces between them, the last one as long as it is.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |n: usize| rows.iter().filter_map(|r| r.get(n)).map(|c| c.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (n, cell) in row.iter().enumerate() {
+            let _ = write!(line, "{cell:<width$}  ", width = widths[n]);
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_plugin_says_cannot_drive_the_terminal() {
+        assert_eq!(foreign("a\u{1b}[31mb\nc\u{202e}d\t\n"), "a\\u{1b}[31mb\\nc\\u{202e}d");
+        assert_eq!(foreign(&"x".repeat(3_000)).len(), 2_004);
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = vec![vec!["NAME".into(), "STATE".into()], vec!["a".into(), "ok".into()]];
+        assert_eq!(table(&rows), "NAME  STATE\na     ok\n");
+    }
+}

@@ -1,0 +1,73 @@
+//! Where crabbox keeps things on this machine.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+
+use crate::error::{Error, Result};
+
+/// The directories of this user: `$XDG_{STATE,CACHE,CONFIG}_HOME/crabbox`, on every system.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    /// Claims, locks, runs, crews: what must not be lost.
+    pub(crate) state: PathBuf,
+    /// Manifests and indexes: what can be made again.
+    pub(crate) cache: PathBuf,
+    /// The user's configuration.
+    pub(crate) config: PathBuf,
+}
+
+impl Paths {
+    /// Finds the directories. Creates nothing.
+    pub(crate) fn find() -> Result<Self> {
+        let base = etcetera::base_strategy::Xdg::new()
+            .map_err(|error| Error::usage("cannot find your home directory").cause(error).hint("set HOME"))?;
+        Ok(Self {
+            state: base.state_dir().unwrap_or_else(|| base.home_dir().join(".local/state")).join("crabbox"),
+            cache: base.cache_dir().join("crabbox"),
+            config: base.config_dir().join("crabbox"),
+        })
+    }
+
+    /// The directory of claims.
+    pub(crate) fn claims(&self) -> PathBuf {
+        self.state.join("claims")
+    }
+
+    /// The directory of locks.
+    pub(crate) fn locks(&self) -> PathBuf {
+        self.state.join("locks")
+    }
+
+    /// The directory of what runs need while they last.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.state.join("runs")
+    }
+}
+
+/// Makes a directory and its parents, for this user only. Those that exist stay as they are.
+pub(crate) fn private_dir(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+        Error::failure(format!("cannot make the directory `{}`", path.display()))
+            .cause(error)
+            .hint("crabbox keeps its records there; make it writable, or set XDG_STATE_HOME to another place")
+    })
+}
+
+/// Replaces a file by one rename, for this user only. With `durable` it is on disk on return.
+pub(crate) fn replace(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(directory)?;
+    file.write_all(content)?;
+    if durable {
+        file.as_file().sync_data()?;
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    if durable { File::open(directory)?.sync_all() } else { Ok(()) }
+}

@@ -1,0 +1,1 @@
+//! A provider's process and the conversation with it.
