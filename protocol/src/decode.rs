@@ -75,7 +75,7 @@ pub fn decode_plugin_line(line: &[u8]) -> Decoded<'_> {
     let Ok(value) = serde_json::from_slice::<Value>(line) else {
         return if looks_like_a_message(line) { Decoded::Broken(problem) } else { Decoded::Stray };
     };
-    repaired(value).unwrap_or_else(|| Decoded::Broken(problem))
+    repaired(value).unwrap_or(Decoded::Broken(problem))
 }
 
 /// Whether a line that cannot be parsed was meant as a message: it opens like one.

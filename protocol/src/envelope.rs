@@ -6,6 +6,7 @@ use crate::{ErrorObject, RequestId};
 
 /// The value of `jsonrpc` in every message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(inline)]
 pub enum Version {
     /// JSON-RPC 2.0.
     #[default]

@@ -37,6 +37,7 @@ pub struct Manifest {
     /// of them answers with the one it would have liked: the host then says which side to update.
     pub protocol: u32,
     /// The provider's name: `[a-z][a-z0-9-]{0,31}`, that of the executable after `crabbox-provider-`.
+    #[schemars(extend("pattern" = "^[a-z][a-z0-9-]{0,31}$"))]
     pub name: String,
     /// The plugin's own version, for people.
     pub version: String,

@@ -15,6 +15,7 @@ pub const MAX_CHUNK: usize = 32 * 1024;
 ///
 /// The pieces of one stream, joined, are byte for byte what the command wrote.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = [{"required": ["text"]}, {"required": ["base64"]}]))]
 pub struct Output<'a> {
     /// The `run` that it belongs to.
     pub request: RequestId,

@@ -58,6 +58,7 @@ pub struct FileRef {
     /// Its size in bytes.
     pub size: u64,
     /// The SHA-256 of its content, in lowercase hexadecimal.
+    #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
     pub sha256: String,
 }
 
@@ -78,6 +79,7 @@ pub struct Workspace {
     /// Its size in bytes.
     pub size: u64,
     /// The SHA-256 of its content, in lowercase hexadecimal.
+    #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
     pub sha256: String,
 }
 
@@ -86,11 +88,12 @@ pub struct Workspace {
 /// An answer to a cancelled run says by itself that nothing of the run is alive.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("oneOf" = [{"required": ["exitCode"]}, {"required": ["signal"]}]))]
 pub struct RunResult {
     /// Its exit code. Either this or `signal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The signal that ended it, by name without `SIG`, or by number.
+    /// The signal that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<Signal>,
     /// Output that was lost after a cancel, in bytes.
@@ -98,7 +101,7 @@ pub struct RunResult {
     pub dropped: Option<Dropped>,
 }
 
-/// A signal on the lease.
+/// A signal on the lease: its name without `SIG`, such as `TERM`, or its number in digits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Signal(String);
@@ -157,7 +160,8 @@ pub struct PutParams {
     pub to: String,
     /// Its size in bytes.
     pub size: u64,
-    /// The SHA-256 of its content. The plugin verifies both on the lease.
+    /// The SHA-256 of its content, in lowercase hexadecimal. The plugin verifies both on the lease.
+    #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
     pub sha256: String,
     /// Permission bits, such as 384 for 0600.
     pub mode: u32,
