@@ -10,5 +10,13 @@ mod paths;
 
 mod config;
 mod plugins;
+mod provider;
 
 pub use exit::Exit;
+
+use std::process::ExitCode;
+
+/// What the executable does.
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

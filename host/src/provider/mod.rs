@@ -1,1 +1,21 @@
 //! A provider's process and the conversation with it.
+//!
+//! `guard` makes sure that nothing outlives the host, `process` starts and ends the plugin, `session`
+//! asks it, `relay` carries a command's output, `interrupt` hears the user. How they work together:
+//! `docs/architecture.md`, "A plugin's process".
+
+mod error;
+mod guard;
+mod interrupt;
+mod ladder;
+mod process;
+mod relay;
+mod session;
+mod stderr;
+
+pub(crate) use error::ProviderError;
+pub(crate) use guard::{GUARD_ARGUMENT, guard_main};
+pub(crate) use interrupt::Interrupts;
+pub(crate) use process::{Locks, Spawn};
+pub(crate) use relay::{Delivered, Relay};
+pub(crate) use session::{Ask, Event, Session, probe};

@@ -1,0 +1,201 @@
+//! Output by path: a FIFO that the plugin writes to, and a thread that moves its bytes on.
+//!
+//! The host opens the FIFO for reading before it asks, and holds a writing end itself: so the reader
+//! never sees an end of file, nor spins. When the plugin has answered, everything is in the pipe; it is
+//! drained until it is empty, and that is all of it. On Linux the bytes go from pipe to pipe by splice
+//! and never through the host's memory; where the target refuses that (a terminal, a file opened for
+//! appending), they are copied.
+
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::io::Errno;
+use tokio::sync::{Notify, oneshot};
+
+use super::Shared;
+
+/// The most that is moved at once.
+const MOST: usize = 1024 * 1024;
+
+/// One stream's FIFO, and the thread behind it.
+#[derive(Debug)]
+pub(super) struct Mover {
+    path: PathBuf,
+    wake: PipeWriter,
+    finishing: Arc<AtomicBool>,
+    done: oneshot::Receiver<()>,
+    _hold: OwnedFd,
+}
+
+impl Mover {
+    /// Makes the FIFO and starts the thread that moves its bytes to `target`.
+    pub(super) fn start(
+        path: PathBuf,
+        target: BorrowedFd<'static>,
+        shared: Arc<Shared>,
+        broken: Arc<Notify>,
+    ) -> io::Result<Self> {
+        make_fifo(&path)?;
+        let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let source = open(&path, OFlags::RDONLY | flags, Mode::empty())?;
+        let hold = open(&path, OFlags::WRONLY | flags, Mode::empty())?;
+        #[cfg(target_os = "linux")]
+        let _ = rustix::pipe::fcntl_setpipe_size(&source, MOST);
+        let (woken, wake) = io::pipe()?;
+        let finishing = Arc::new(AtomicBool::new(false));
+        let (finished, done) = oneshot::channel();
+        let thread = Thread {
+            source,
+            target,
+            woken,
+            finishing: finishing.clone(),
+            shared,
+            broken,
+            splice: cfg!(target_os = "linux"),
+            buffer: Vec::new(),
+        };
+        std::thread::spawn(move || {
+            thread.run();
+            let _ = finished.send(());
+        });
+        Ok(Self { path, wake, finishing, done, _hold: hold })
+    }
+
+    /// Where the plugin writes.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the thread look at its orders.
+    pub(super) fn wake(&self) {
+        let _ = (&self.wake).write(b"w");
+    }
+
+    /// The plugin has written everything: the receiver hears when it is moved.
+    pub(super) fn finish(self) -> oneshot::Receiver<()> {
+        self.finishing.store(true, Ordering::Release);
+        self.wake();
+        let _ = std::fs::remove_file(&self.path);
+        self.done
+    }
+}
+
+struct Thread {
+    source: OwnedFd,
+    target: BorrowedFd<'static>,
+    woken: PipeReader,
+    finishing: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+    broken: Arc<Notify>,
+    splice: bool,
+    buffer: Vec<u8>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        loop {
+            // Read before the drain: all that was written before the order is in the pipe by then.
+            let last = self.finishing.load(Ordering::Acquire);
+            while self.moves() {}
+            if last || !self.wait(self.source.as_fd(), PollFlags::IN) {
+                return;
+            }
+        }
+    }
+
+    /// Moves some bytes; `false` when there are none now.
+    fn moves(&mut self) -> bool {
+        if self.shared.broken.load(Ordering::Relaxed) {
+            return self.discards();
+        }
+        let moved = if self.splice { self.splices() } else { self.copies() };
+        match moved {
+            Ok(count) => count > 0,
+            Err(Errno::AGAIN | Errno::INTR) if !ready(self.source.as_fd(), PollFlags::IN) => false,
+            Err(Errno::INTR) => true,
+            Err(Errno::AGAIN) if self.shared.lossy.load(Ordering::Relaxed) => self.discards(),
+            Err(Errno::AGAIN) => self.wait(self.target, PollFlags::OUT),
+            Err(Errno::INVAL) if self.splice => {
+                self.splice = false;
+                true
+            }
+            Err(_) => {
+                self.shared.broken.store(true, Ordering::Relaxed);
+                self.broken.notify_one();
+                true
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn splices(&mut self) -> Result<usize, Errno> {
+        use rustix::pipe::{SpliceFlags, splice};
+        splice(&self.source, None, self.target, None, MOST, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn splices(&mut self) -> Result<usize, Errno> {
+        Err(Errno::INVAL)
+    }
+
+    /// Copies as much as the target takes without blocking: whole blocks for a file, for all else what
+    /// POSIX guarantees of a pipe that is ready.
+    fn copies(&mut self) -> Result<usize, Errno> {
+        if !ready(self.target, PollFlags::OUT) {
+            return Err(Errno::AGAIN);
+        }
+        let file = fstat(self.target)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        self.buffer.resize(if file { 256 * 1024 } else { 512 }, 0);
+        let count = rustix::io::read(&self.source, &mut self.buffer)?;
+        super::notes::write_all(self.target, &self.buffer[..count])?;
+        Ok(count)
+    }
+
+    /// Throws away what nobody reads.
+    fn discards(&mut self) -> bool {
+        self.buffer.resize(64 * 1024, 0);
+        let count = rustix::io::read(&self.source, &mut self.buffer).unwrap_or(0);
+        self.shared.dropped.fetch_add(count as u64, Ordering::Relaxed);
+        count > 0
+    }
+
+    /// Waits for `fd` or an order; `false` when there is nothing to wait for any more.
+    fn wait(&self, fd: BorrowedFd<'_>, flags: PollFlags) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(fd, flags), PollFd::new(&self.woken, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return true,
+            Err(_) => return false,
+        }
+        if fds[1].revents().is_empty() {
+            return true;
+        }
+        // An order, or the session was dropped.
+        matches!((&self.woken).read(&mut [0; 16]), Ok(1..))
+    }
+}
+
+/// Whether `fd` is ready now.
+fn ready(fd: BorrowedFd<'_>, flags: PollFlags) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::from_borrowed_fd(fd, flags)], Some(&now)).is_ok_and(|count| count > 0)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn make_fifo(path: &Path) -> io::Result<()> {
+    rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::RUSR | Mode::WUSR)?;
+    Ok(())
+}
+
+/// There is no safe binding for `mkfifo` on this system; POSIX has the program.
+#[cfg(target_vendor = "apple")]
+fn make_fifo(path: &Path) -> io::Result<()> {
+    let status = std::process::Command::new("mkfifo").arg("-m").arg("600").arg(path).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("mkfifo failed")) }
+}

@@ -1,0 +1,240 @@
+//! A command's output on its way through the host: byte for byte, in order per stream, live.
+//!
+//! `notes` writes what notifications carry, `fifo` moves what the plugin writes to a path. Either way a
+//! thread per stream does the writing, so that a reader who stands still stops the plugin and never the
+//! host. After a cancel nothing waits any more: what cannot be written is counted and dropped.
+
+mod fifo;
+mod notes;
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crabbox_protocol::{PathRef, Stream};
+use rustix::fd::BorrowedFd;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+
+use crate::error::{Error, Result};
+
+/// How long a blocked writer gets after a cancel.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How much captured output is kept, per stream.
+const CAPTURE: usize = 64 * 1024;
+
+/// The way that the output of one run takes.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    way: Way,
+    shared: [Arc<Shared>; 2],
+    broken: Arc<Notify>,
+}
+
+#[derive(Debug)]
+enum Way {
+    Notes([notes::Sink; 2]),
+    Fifos([fifo::Mover; 2]),
+    /// Kept for the host to read.
+    Capture {
+        kept: [Vec<u8>; 2],
+        files: Option<[PathBuf; 2]>,
+    },
+}
+
+/// What the threads and the session tell each other.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Nothing may wait any more.
+    lossy: AtomicBool,
+    /// The reader went away.
+    broken: AtomicBool,
+    /// Bytes that nobody got.
+    dropped: AtomicU64,
+}
+
+/// What became of the output.
+#[derive(Debug, Default)]
+pub(crate) struct Delivered {
+    /// Captured standard output.
+    pub(crate) stdout: Vec<u8>,
+    /// Captured standard error.
+    pub(crate) stderr: Vec<u8>,
+    /// Bytes that were dropped after a cancel because nobody read them.
+    pub(crate) dropped: u64,
+    /// Whether the reader of our standard output went away.
+    pub(crate) broken: bool,
+}
+
+impl Relay {
+    /// To this process's own standard output and error. With `directory` the plugin writes to FIFOs
+    /// that are made there.
+    pub(crate) fn live(directory: Option<&Path>) -> Result<Self> {
+        let (shared, broken) = (<[Arc<Shared>; 2]>::default(), Arc::new(Notify::new()));
+        let way = match directory {
+            None => Way::Notes([Stream::Stdout, Stream::Stderr].map(|stream| {
+                notes::Sink::start(target(stream), shared[index(stream)].clone(), broken.clone())
+            })),
+            Some(directory) => {
+                let start = |stream: Stream| {
+                    let path = directory.join(name(stream));
+                    let shared = shared[index(stream)].clone();
+                    fifo::Mover::start(path.clone(), target(stream), shared, broken.clone()).map_err(
+                        |error| {
+                            Error::failure(format!("cannot make the pipe `{}`", path.display())).cause(error)
+                        },
+                    )
+                };
+                Way::Fifos([start(Stream::Stdout)?, start(Stream::Stderr)?])
+            }
+        };
+        Ok(Self { way, shared, broken })
+    }
+
+    /// To the host, at most 64 KiB of each stream. With `directory` the plugin writes to files that are
+    /// made there.
+    pub(crate) fn capture(directory: Option<&Path>) -> Result<Self> {
+        let make = |stream: Stream, directory: &Path| -> Result<PathBuf> {
+            let path = directory.join(name(stream));
+            fs::write(&path, b"").map_err(|error| {
+                Error::failure(format!("cannot make the file `{}`", path.display())).cause(error)
+            })?;
+            Ok(path)
+        };
+        let files = match directory {
+            Some(directory) => Some([make(Stream::Stdout, directory)?, make(Stream::Stderr, directory)?]),
+            None => None,
+        };
+        Ok(Self {
+            way: Way::Capture { kept: Default::default(), files },
+            shared: Default::default(),
+            broken: Arc::default(),
+        })
+    }
+
+    /// Where the plugin is to write, if it is to write to paths.
+    pub(crate) fn paths(&self) -> Option<[PathRef; 2]> {
+        let reference = |path: &Path| PathRef { path: path.to_string_lossy().into_owned() };
+        match &self.way {
+            Way::Notes(_) | Way::Capture { files: None, .. } => None,
+            Way::Fifos(movers) => Some([reference(movers[0].path()), reference(movers[1].path())]),
+            Way::Capture { files: Some(files), .. } => Some([reference(&files[0]), reference(&files[1])]),
+        }
+    }
+
+    /// Takes output that came by notification. What there is no room for now is handed back.
+    ///
+    /// # Errors
+    ///
+    /// Says so when the output should have gone to a path.
+    pub(super) fn offer(
+        &mut self,
+        stream: Stream,
+        bytes: Cow<'_, [u8]>,
+    ) -> Result<Option<Vec<u8>>, &'static str> {
+        let n = index(stream);
+        match &mut self.way {
+            Way::Notes(sinks) => Ok(sinks[n].offer(bytes.into_owned())),
+            Way::Capture { kept, files: None } => {
+                let room = CAPTURE.saturating_sub(kept[n].len());
+                kept[n].extend_from_slice(&bytes[..bytes.len().min(room)]);
+                Ok(None)
+            }
+            Way::Fifos(_) | Way::Capture { .. } => Err("it notified of output that it was given a path for"),
+        }
+    }
+
+    /// Waits until there is room for output of `stream`. Cancel-safe.
+    pub(super) async fn room(&self, stream: Stream) {
+        if let Way::Notes(sinks) = &self.way {
+            sinks[index(stream)].room().await;
+        }
+    }
+
+    /// Waits until the reader of our standard output is gone. Cancel-safe.
+    pub(super) async fn broken(&self) {
+        while !self.shared[0].broken.load(Ordering::Relaxed) {
+            self.broken.notified().await;
+        }
+    }
+
+    /// From now on nothing waits for a reader.
+    pub(super) fn lossy(&mut self) {
+        for shared in &self.shared {
+            shared.lossy.store(true, Ordering::Relaxed);
+        }
+        if let Way::Fifos(movers) = &self.way {
+            movers.iter().for_each(fifo::Mover::wake);
+        }
+    }
+
+    /// Writes what is still on its way, and returns what became of all of it.
+    pub(crate) async fn finish(self) -> Delivered {
+        let lossy = self.shared[0].lossy.load(Ordering::Relaxed);
+        let mut delivered = Delivered::default();
+        match self.way {
+            Way::Notes(sinks) => {
+                for (sink, shared) in sinks.into_iter().zip(&self.shared) {
+                    let unwritten = sink.unwritten();
+                    if !ended(sink.finish(), lossy).await {
+                        let left = unwritten.load(Ordering::Relaxed);
+                        shared.dropped.fetch_add(left, Ordering::Relaxed);
+                    }
+                }
+            }
+            Way::Fifos(movers) => {
+                for mover in movers {
+                    ended(mover.finish(), lossy).await;
+                }
+            }
+            Way::Capture { kept: [stdout, stderr], files: None } => {
+                (delivered.stdout, delivered.stderr) = (stdout, stderr);
+            }
+            Way::Capture { files: Some(files), .. } => {
+                delivered.stdout = head(&files[0]);
+                delivered.stderr = head(&files[1]);
+            }
+        }
+        delivered.dropped = self.shared.iter().map(|s| s.dropped.load(Ordering::Relaxed)).sum();
+        delivered.broken = self.shared[0].broken.load(Ordering::Relaxed);
+        delivered
+    }
+}
+
+/// Waits for a thread to end: for ever, or after a cancel for a moment only.
+async fn ended(done: oneshot::Receiver<()>, lossy: bool) -> bool {
+    if lossy { timeout(PATIENCE, done).await.is_ok() } else { done.await.is_ok() }
+}
+
+/// The beginning of a file, as much as is captured.
+fn head(path: &Path) -> Vec<u8> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(path) {
+        let _ = file.take(CAPTURE as u64).read_to_end(&mut bytes);
+    }
+    let _ = fs::remove_file(path);
+    bytes
+}
+
+fn index(stream: Stream) -> usize {
+    match stream {
+        Stream::Stdout => 0,
+        Stream::Stderr => 1,
+    }
+}
+
+fn name(stream: Stream) -> &'static str {
+    ["stdout", "stderr"][index(stream)]
+}
+
+fn target(stream: Stream) -> BorrowedFd<'static> {
+    match stream {
+        Stream::Stdout => rustix::stdio::stdout(),
+        Stream::Stderr => rustix::stdio::stderr(),
+    }
+}

@@ -1,0 +1,65 @@
+//! What a plugin says on standard error: the last of it, kept for the message of a failure.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::AsyncReadExt;
+use tokio::process::ChildStderr;
+
+use crate::output::foreign;
+
+/// How much is kept.
+const KEEP: usize = 8 * 1024;
+
+/// How many lines of it are shown.
+const LINES: usize = 6;
+
+/// The tail of a stream. A task drains the stream for as long as anything holds its other end.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tail(Arc<Mutex<VecDeque<u8>>>);
+
+impl Tail {
+    /// Starts to drain a plugin's standard error.
+    pub(super) fn drain(mut stderr: ChildStderr) -> Self {
+        let tail = Self::default();
+        let kept = tail.clone();
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 4096];
+            while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+                kept.push(&buffer[..count]);
+            }
+        });
+        tail
+    }
+
+    fn push(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(bytes);
+        let excess = kept.len().saturating_sub(KEEP);
+        kept.drain(..excess);
+    }
+
+    /// The last lines, safe to print; empty when nothing was said.
+    pub(super) fn last(&self) -> String {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = kept.iter().copied().collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let lines = &lines[lines.len().saturating_sub(LINES)..];
+        lines.iter().map(|line| foreign(line)).collect::<Vec<_>>().join(" | ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_kept_and_not_the_beginning() {
+        let tail = Tail::default();
+        tail.push(&[b'x'; 20_000]);
+        tail.push(b"\nwhy: \x1b[31mno disk\n\n");
+        assert!(tail.last().ends_with("| why: \\u{1b}[31mno disk"), "{}", tail.last());
+        assert!(tail.last().len() <= KEEP);
+    }
+}
