@@ -11,6 +11,7 @@ mod paths;
 mod config;
 mod plugins;
 mod provider;
+mod remote;
 
 pub use exit::Exit;
 
