@@ -9,6 +9,7 @@ mod output;
 mod paths;
 
 mod config;
+mod lease;
 mod plugins;
 mod provider;
 mod remote;

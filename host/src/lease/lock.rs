@@ -1,0 +1,193 @@
+//! Locks: who may touch a lease, and which run is alive.
+//!
+//! A lock is an advisory lock on a file in `locks/`. Every copy of the descriptor holds it, so a guard
+//! that got one keeps it when the host dies. The file is removed only while it is held, and whoever locks
+//! one makes sure afterwards that it is still the file of that name.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crabbox_protocol::LeaseId;
+
+use crate::error::{Error, Result};
+use crate::paths::{Paths, private_dir};
+
+/// How often a lock that is held by another is tried again.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A locked file.
+#[derive(Debug)]
+pub(super) struct LockFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl LockFile {
+    /// Locks `path`, exclusively or shared; `None` when another holds it.
+    pub(super) fn try_lock(path: &Path, exclusive: bool) -> io::Result<Option<Self>> {
+        loop {
+            let file =
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            let locked = if exclusive { file.try_lock() } else { file.try_lock_shared() };
+            match locked {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            let ours = file.metadata()?;
+            match path.metadata() {
+                Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
+                    return Ok(Some(Self { file, path: path.to_owned() }));
+                }
+                // It was removed between the open and the lock.
+                _ => continue,
+            }
+        }
+    }
+
+    /// Locks `path`, waiting as long as it takes. For locks that are held for a moment only.
+    pub(super) fn lock(path: &Path) -> io::Result<Self> {
+        loop {
+            if let Some(lock) = Self::try_lock(path, true)? {
+                return Ok(lock);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// A copy of the descriptor, for a guard.
+    pub(super) fn share_with_guard(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Removes the file and lets go.
+    pub(super) fn remove(self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The lock of a lease: exclusive for whoever changes it, shared while a command runs on it.
+///
+/// Before it there is a gate, which everybody passes who wants in. It stays closed while an exclusive
+/// holder becomes a shared one: the conversion is not atomic, and another writer could slip in between.
+#[derive(Debug)]
+pub(crate) struct LeaseLock {
+    lock: LockFile,
+    gate: Option<LockFile>,
+}
+
+impl LeaseLock {
+    /// Takes the lock exclusively; `None` when another holds it.
+    pub(crate) fn try_exclusive(paths: &Paths, id: &LeaseId) -> Result<Option<Self>> {
+        private_dir(&paths.locks())?;
+        let failed = |error| lock_failed(id, error);
+        let Some(gate) = LockFile::try_lock(&gate_path(paths, id), true).map_err(failed)? else {
+            return Ok(None);
+        };
+        let lock = LockFile::try_lock(&lock_path(paths, id), true).map_err(failed)?;
+        Ok(lock.map(|lock| Self { lock, gate: Some(gate) }))
+    }
+
+    /// Takes the lock exclusively, waiting for whoever holds it. `waits` is called once if it has to wait.
+    pub(crate) async fn exclusive(paths: &Paths, id: &LeaseId, waits: impl FnOnce()) -> Result<Self> {
+        private_dir(&paths.locks())?;
+        let failed = |error| lock_failed(id, error);
+        let mut waits = Some(waits);
+        let mut gate = None;
+        loop {
+            if gate.is_none() {
+                gate = LockFile::try_lock(&gate_path(paths, id), true).map_err(failed)?;
+            }
+            if gate.is_some()
+                && let Some(lock) = LockFile::try_lock(&lock_path(paths, id), true).map_err(failed)?
+            {
+                return Ok(Self { lock, gate });
+            }
+            if let Some(waits) = waits.take() {
+                waits();
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Lets others run beside, and nobody change anything.
+    pub(crate) fn share(&mut self) -> Result<()> {
+        self.lock
+            .file
+            .lock_shared()
+            .map_err(|error| Error::failure("cannot share the lock of the lease").cause(error))?;
+        self.gate = None;
+        Ok(())
+    }
+
+    /// A copy of the descriptor, for a guard.
+    pub(crate) fn for_guard(&self) -> Result<File> {
+        self.lock
+            .share_with_guard()
+            .map_err(|error| Error::failure("cannot hand the lock of the lease over").cause(error))
+    }
+
+    /// Removes the lock of a lease that is no more.
+    pub(crate) fn remove(self) {
+        self.lock.remove();
+        if let Some(gate) = self.gate {
+            gate.remove();
+        }
+    }
+}
+
+fn lock_path(paths: &Paths, id: &LeaseId) -> PathBuf {
+    paths.locks().join(format!("{id}.lock"))
+}
+
+fn gate_path(paths: &Paths, id: &LeaseId) -> PathBuf {
+    paths.locks().join(format!("{id}.gate"))
+}
+
+fn lock_failed(id: &LeaseId, error: io::Error) -> Error {
+    Error::failure(format!("cannot lock the lease {id}"))
+        .cause(error)
+        .hint("crabbox keeps its locks in its state directory; make it writable, or set XDG_STATE_HOME")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(directory: &Path) -> Paths {
+        let path = |name: &str| directory.join(name);
+        Paths { state: path("state"), cache: path("cache"), config: path("config") }
+    }
+
+    #[tokio::test]
+    async fn one_writer_or_many_readers() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = paths(directory.path());
+        let id = LeaseId::from_bytes([1; 6]);
+        let mut first = LeaseLock::try_exclusive(&paths, &id).unwrap().unwrap();
+        assert!(LeaseLock::try_exclusive(&paths, &id).unwrap().is_none());
+        first.share().unwrap();
+        assert!(LeaseLock::try_exclusive(&paths, &id).unwrap().is_none());
+        let guard = first.for_guard().unwrap();
+        drop(first);
+        assert!(LeaseLock::try_exclusive(&paths, &id).unwrap().is_none(), "the guard's copy holds it");
+        drop(guard);
+        LeaseLock::try_exclusive(&paths, &id).unwrap().unwrap().remove();
+        assert!(std::fs::read_dir(paths.locks()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_lock_whose_file_was_removed_is_no_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let held = LockFile::try_lock(&path, true).unwrap().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let other = LockFile::try_lock(&path, true).unwrap();
+        assert!(other.is_some());
+        drop(held);
+        assert!(LockFile::try_lock(&path, true).unwrap().is_none());
+    }
+}

@@ -1,0 +1,126 @@
+//! The private directory of a run: its lock, its input, its pipes. Gone when the run is over.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crabbox_protocol::{FileRef, RunId};
+use sha2::{Digest, Sha256};
+
+use super::lock::LockFile;
+use crate::error::{Error, Result};
+use crate::paths::{Paths, private_dir};
+
+/// `runs/RUNID/` in the state directory, 0700. Its `lock` is held for as long as the run may be alive.
+#[derive(Debug)]
+pub(crate) struct RunDir {
+    id: RunId,
+    path: PathBuf,
+    lock: Option<LockFile>,
+}
+
+impl RunDir {
+    /// Makes the directory and takes the lock.
+    pub(crate) fn create(paths: &Paths, id: RunId) -> Result<Self> {
+        let path = paths.runs().join(id.as_str());
+        private_dir(&path)?;
+        let lock = LockFile::try_lock(&path.join("lock"), true);
+        let lock = lock.and_then(|lock| lock.ok_or_else(|| io::ErrorKind::WouldBlock.into()));
+        let lock = lock.map_err(|error| Error::failure(format!("cannot lock the run {id}")).cause(error))?;
+        Ok(Self { id, path, lock: Some(lock) })
+    }
+
+    /// Takes over the directory of a run whose host is dead; `None` while it is alive.
+    pub(crate) fn take_over(paths: &Paths, id: RunId) -> Result<Option<Self>> {
+        let path = paths.runs().join(id.as_str());
+        if !path.exists() {
+            return Self::create(paths, id).map(Some);
+        }
+        let lock = LockFile::try_lock(&path.join("lock"), true)
+            .map_err(|error| Error::failure(format!("cannot lock the run {id}")).cause(error))?;
+        Ok(lock.map(|lock| Self { id, path, lock: Some(lock) }))
+    }
+
+    /// Whether a run's host, or its guard, is alive.
+    pub(crate) fn is_alive(paths: &Paths, id: &RunId) -> bool {
+        let lock = paths.runs().join(id.as_str()).join("lock");
+        lock.exists() && matches!(LockFile::try_lock(&lock, true), Ok(None))
+    }
+
+    /// The run.
+    pub(crate) fn id(&self) -> &RunId {
+        &self.id
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A copy of the lock's descriptor, for a guard.
+    pub(crate) fn for_guard(&self) -> Result<Option<File>> {
+        let file = self.lock.as_ref().map(LockFile::share_with_guard).transpose();
+        file.map_err(|error| Error::failure("cannot hand the lock of the run over").cause(error))
+    }
+
+    /// Writes a file for a plugin to read, and says what it is.
+    pub(crate) fn file(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<FileRef> {
+        let path = self.path.join(name);
+        let written = (|| {
+            let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            let mut sink = Hashed { file: io::BufWriter::with_capacity(256 * 1024, file), hash: Sha256::new(), size: 0 };
+            write(&mut sink)?;
+            sink.flush()?;
+            io::Result::Ok((sink.size, sink.hash.finalize()))
+        })();
+        let (size, hash) = written.map_err(|error| {
+            Error::failure(format!("cannot write `{}`", path.display())).cause(error)
+        })?;
+        let sha256 = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(FileRef { path: path.to_string_lossy().into_owned(), size, sha256 })
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        // The lock goes last: until then nobody takes the rest for an abandoned run's.
+        if let Ok(entries) = fs::read_dir(&self.path) {
+            for entry in entries.flatten().filter(|entry| entry.file_name() != "lock") {
+                let path = entry.path();
+                let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            }
+        }
+        if let Some(lock) = self.lock.take() {
+            lock.remove();
+        }
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// Writes, hashes and counts.
+struct Hashed<W> {
+    file: W,
+    hash: Sha256,
+    size: u64,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The runs whose directory is there and whose host is dead.
+pub(crate) fn abandoned_runs(paths: &Paths) -> Vec<RunId> {
+    let entries = fs::read_dir(paths.runs()).into_iter().flatten().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter(|id| !RunDir::is_alive(paths, id)).collect()
+}
