@@ -13,6 +13,7 @@ mod lease;
 mod plugins;
 mod provider;
 mod remote;
+mod sync;
 
 pub use exit::Exit;
 
