@@ -29,8 +29,13 @@ impl LockFile {
     /// Locks `path`, exclusively or shared; `None` when another holds it.
     pub(super) fn try_lock(path: &Path, exclusive: bool) -> io::Result<Option<Self>> {
         loop {
-            let file =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)?;
             let locked = if exclusive { file.try_lock() } else { file.try_lock_shared() };
             match locked {
                 Ok(()) => {}

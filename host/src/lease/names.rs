@@ -8,8 +8,8 @@ use crabbox_protocol::{LeaseId, RunId};
 use crate::error::{Error, Result};
 
 const ADJECTIVES: [&str; 14] = [
-    "amber", "blue", "brisk", "coral", "crimson", "golden", "harbor", "jade", "pearl", "quick", "silver", "swift",
-    "tidal", "violet",
+    "amber", "blue", "brisk", "coral", "crimson", "golden", "harbor", "jade", "pearl", "quick", "silver",
+    "swift", "tidal", "violet",
 ];
 const NOUNS: [&str; 8] = ["barnacle", "crab", "crayfish", "hermit", "krill", "lobster", "prawn", "shrimp"];
 
@@ -41,11 +41,8 @@ pub(crate) fn new_run_id() -> Result<RunId> {
 /// The slug that a lease gets by itself; `attempt` 0 is the friendly one, the others are for when it is taken.
 pub(super) fn slug(id: &LeaseId, attempt: u32) -> String {
     let hash = fnv(id.as_str()) as usize;
-    let base = format!(
-        "{}-{}",
-        ADJECTIVES[hash % ADJECTIVES.len()],
-        NOUNS[(hash / ADJECTIVES.len()) % NOUNS.len()]
-    );
+    let base =
+        format!("{}-{}", ADJECTIVES[hash % ADJECTIVES.len()], NOUNS[(hash / ADJECTIVES.len()) % NOUNS.len()]);
     if attempt == 0 { base } else { format!("{base}-{:04x}", fnv(&format!("{id}-{attempt}")) & 0xffff) }
 }
 
@@ -70,8 +67,11 @@ pub(crate) fn normalise_slug(text: &str) -> Result<String> {
             .hint("a slug has letters, digits and dashes, such as `my-branch`"));
     }
     if slug.len() > LONGEST {
-        return Err(Error::usage(format!("the slug `{slug}` has {} characters, and {LONGEST} is the most", slug.len()))
-            .hint("choose a shorter one"));
+        return Err(Error::usage(format!(
+            "the slug `{slug}` has {} characters, and {LONGEST} is the most",
+            slug.len()
+        ))
+        .hint("choose a shorter one"));
     }
     Ok(slug)
 }

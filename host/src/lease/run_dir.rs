@@ -65,18 +65,23 @@ impl RunDir {
     }
 
     /// Writes a file for a plugin to read, and says what it is.
-    pub(crate) fn file(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<FileRef> {
+    pub(crate) fn file(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<FileRef> {
         let path = self.path.join(name);
         let written = (|| {
-            let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-            let mut sink = Hashed { file: io::BufWriter::with_capacity(256 * 1024, file), hash: Sha256::new(), size: 0 };
+            let file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            let mut sink =
+                Hashed { file: io::BufWriter::with_capacity(256 * 1024, file), hash: Sha256::new(), size: 0 };
             write(&mut sink)?;
             sink.flush()?;
             io::Result::Ok((sink.size, sink.hash.finalize()))
         })();
-        let (size, hash) = written.map_err(|error| {
-            Error::failure(format!("cannot write `{}`", path.display())).cause(error)
-        })?;
+        let (size, hash) = written
+            .map_err(|error| Error::failure(format!("cannot write `{}`", path.display())).cause(error))?;
         let sha256 = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(FileRef { path: path.to_string_lossy().into_owned(), size, sha256 })
     }

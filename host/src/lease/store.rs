@@ -54,7 +54,8 @@ impl Claims {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
             Err(error) => {
-                return Err(Error::failure(format!("cannot read the claims in `{}`", directory.display())).cause(error));
+                return Err(Error::failure(format!("cannot read the claims in `{}`", directory.display()))
+                    .cause(error));
             }
         };
         let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
@@ -88,10 +89,13 @@ impl Claims {
     pub(crate) fn find(&self, name: &str, provider: Option<&str>) -> Result<Claim> {
         let of_provider = |claim: &Claim| provider.is_none_or(|provider| claim.provider == provider);
         let unknown = || {
-            let mut error = Error::new(Exit::NotFound, match provider {
-                Some(provider) => format!("no lease `{}` of provider `{provider}`", name.escape_debug()),
-                None => format!("no lease `{}`", name.escape_debug()),
-            });
+            let mut error = Error::new(
+                Exit::NotFound,
+                match provider {
+                    Some(provider) => format!("no lease `{}` of provider `{provider}`", name.escape_debug()),
+                    None => format!("no lease `{}`", name.escape_debug()),
+                },
+            );
             error.hints.push("`crabbox list` shows your leases".to_owned());
             error
         };
@@ -129,7 +133,10 @@ impl Claims {
                 if let Some(other) = owner(slug) {
                     return Err(Error::new(
                         Exit::NotFound,
-                        format!("the slug `{slug}` belongs to lease {} of provider `{}`", other.lease.id, other.provider),
+                        format!(
+                            "the slug `{slug}` belongs to lease {} of provider `{}`",
+                            other.lease.id, other.provider
+                        ),
                     )
                     .hint(format!("use that lease with `--id {slug}`, or choose another slug")));
                 }
@@ -189,7 +196,9 @@ impl Claims {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(bad(error.to_string())),
             Ok(metadata) if !metadata.is_file() => return Err(bad("it is not a regular file".to_owned())),
-            Ok(metadata) if metadata.len() > LARGEST => return Err(bad("it is larger than 1 MiB".to_owned())),
+            Ok(metadata) if metadata.len() > LARGEST => {
+                return Err(bad("it is larger than 1 MiB".to_owned()));
+            }
             Ok(_) => {}
         }
         let text = match fs::read(&path) {

@@ -115,7 +115,9 @@ pub(crate) fn run_script(
         UserCommand::Argv(words) => script.words("set --", words.iter().map(OsString::as_os_str)),
         UserCommand::Shell(text) => {
             script.words("set -- -lc", [text.as_os_str()]);
-            script.line("if command -v bash >/dev/null 2>&1; then set -- bash \"$@\"; else set -- sh \"$@\"; fi");
+            script.line(
+                "if command -v bash >/dev/null 2>&1; then set -- bash \"$@\"; else set -- sh \"$@\"; fi",
+            );
         }
     }
     script.source(WRAP);

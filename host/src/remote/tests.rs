@@ -63,16 +63,19 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 
 #[test]
 fn words_and_environment_arrive_byte_for_byte() {
-    let odd: &[&[u8]] = &[b"", b"a b", b"it's", b"\n", b"x\n\n", b"\\n", b"$HOME`id`", b"\xff\xfe", b"-n", b"#crabbox-end"];
+    let odd: &[&[u8]] =
+        &[b"", b"a b", b"it's", b"\n", b"x\n\n", b"\\n", b"$HOME`id`", b"\xff\xfe", b"-n", b"#crabbox-end"];
     for shell in shells() {
         let directory = tempfile::tempdir().unwrap();
         let mut words: Vec<OsString> = ["printf", "[%s]"].map(OsString::from).to_vec();
         words.extend(odd.iter().map(|word| OsString::from_vec(word.to_vec())));
         let env = [("V".to_owned(), OsString::from_vec(b"q'\n\xff$x".to_vec()))];
-        let output = run(shell, directory.path(), &run_script(None, &run_id(1), &env, &UserCommand::Argv(words)));
+        let output =
+            run(shell, directory.path(), &run_script(None, &run_id(1), &env, &UserCommand::Argv(words)));
         let expected: Vec<u8> = odd.iter().flat_map(|word| [b"[", *word, b"]"].concat()).collect();
         assert_eq!(output.stdout, expected, "{shell:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let script = run_script(None, &run_id(2), &env, &command(&["sh", "-c", "printf %s \"$V\"; cat; pwd"]));
+        let script =
+            run_script(None, &run_id(2), &env, &command(&["sh", "-c", "printf %s \"$V\"; cat; pwd"]));
         let output = run(shell, directory.path(), &script);
         let mut expected = b"q'\n\xff$x".to_vec();
         let workspace = directory.path().canonicalize().unwrap().join("ws");
@@ -110,7 +113,8 @@ fn a_run_is_killed_with_its_children_and_keeps_the_code_it_chose() {
         let directory = tempfile::tempdir().unwrap();
         let id = run_id(5);
         let text = "trap 'exit 3' TERM; (sleep 60 & sleep 60 & wait) & echo up; while :; do sleep 0.1; done";
-        let mut child = start(shell, directory.path(), &run_script(None, &id, &[], &command(&["sh", "-c", text])));
+        let mut child =
+            start(shell, directory.path(), &run_script(None, &id, &[], &command(&["sh", "-c", text])));
         let record = directory.path().join(".crabbox/runs").join(id.as_str());
         wait_for("the record", || record.exists());
         let killed = run(shell, directory.path(), &kill_script(None, &id, 2_000));
@@ -125,7 +129,8 @@ fn a_run_is_killed_with_its_children_and_keeps_the_code_it_chose() {
 fn a_command_that_ignores_sigterm_is_killed_all_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let id = run_id(6);
-    let script = run_script(None, &id, &[], &command(&["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]));
+    let script =
+        run_script(None, &id, &[], &command(&["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]));
     let mut child = start(&["sh"], directory.path(), &script);
     wait_for("the record", || directory.path().join(".crabbox/runs").join(id.as_str()).exists());
     let killed = run(&["sh"], directory.path(), &kill_script(None, &id, 200));
