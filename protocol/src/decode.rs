@@ -92,8 +92,9 @@ fn looks_like_a_message(line: &[u8]) -> bool {
 fn repaired(value: Value) -> Option<Decoded<'static>> {
     let Value::Object(mut object) = value else { return Some(Decoded::Stray) };
     let mut repairs = Vec::new();
+    let nothing = object.get("result").is_some_and(Value::is_null);
     object.retain(|_, value| !value.is_null());
-    let result = object.remove("result");
+    let mut result = object.remove("result");
     let error = object.remove("error");
     if let Some(method) = object.remove("method") {
         let params = object.remove("params").unwrap_or_else(|| Value::Object(Default::default()));
@@ -107,6 +108,10 @@ fn repaired(value: Value) -> Option<Decoded<'static>> {
             other => PluginMessage::Unknown(other.to_owned()),
         };
         return Some(Decoded::Message(message, repairs));
+    }
+    if nothing && error.is_none() && object.contains_key("id") {
+        repairs.push(Repair::new("/result", "`null` where an object belongs"));
+        result = Some(Value::Object(Default::default()));
     }
     if result.is_none() && error.is_none() {
         return Some(Decoded::Stray);
@@ -172,6 +177,7 @@ impl<'de> Visitor<'de> for Envelope {
         let mut message = None;
         let mut early_params: Option<&'de RawValue> = None;
         let mut result: Option<&'de RawValue> = None;
+        let mut no_result = false;
         let mut error: Option<ErrorObject> = None;
         while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
             match &*key {
@@ -184,7 +190,10 @@ impl<'de> Visitor<'de> for Envelope {
                     Some(_) => drop(map.next_value::<IgnoredAny>()?),
                     None => early_params = Some(map.next_value()?),
                 },
-                "result" => result = map.next_value::<Option<&'de RawValue>>()?,
+                "result" => {
+                    result = map.next_value::<Option<&'de RawValue>>()?;
+                    no_result = result.is_none();
+                }
                 "error" => error = map.next_value()?,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -205,6 +214,7 @@ impl<'de> Visitor<'de> for Envelope {
         let outcome = match (result, error) {
             (_, Some(error)) => Err(error),
             (Some(result), None) => Ok(Cow::Borrowed(result)),
+            (None, None) if no_result && id.is_some() => return Err(A::Error::custom("`result` is null")),
             (None, None) => return Ok(None),
         };
         let id = id.ok_or_else(|| A::Error::custom("a response without `id`"))?;

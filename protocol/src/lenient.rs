@@ -1,7 +1,8 @@
 //! Repairs of what other languages do to JSON by themselves.
 //!
-//! PHP and Perl write `[]` for an empty object and 0 or 1 for a boolean, Go writes `null` for an
-//! absent slice, and anything that computes in doubles writes `3.0`. The schema says what was meant.
+//! PHP and Perl write `[]` for an empty object, 0 or 1 for a boolean and `"3"` for a number, Go writes
+//! `null` for an absent slice, and anything that computes in doubles writes `3.0`. The schema says what
+//! was meant.
 
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
@@ -69,6 +70,14 @@ impl Walk<'_> {
                     }
                     _ => Value::Number(number),
                 }
+            }
+            Value::Number(number) if wants("string") => {
+                self.note(pointer, "a number where a string belongs");
+                Value::String(number.to_string())
+            }
+            Value::String(text) if wants("integer") && text.parse::<i64>().is_ok() => {
+                self.note(pointer, "a string where an integer belongs");
+                text.parse().map_or(Value::String(text), |number: i64| number.into())
             }
             Value::Array(items) if items.is_empty() && wants("object") => {
                 self.note(pointer, "`[]` where an object belongs");
