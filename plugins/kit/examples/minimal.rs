@@ -5,7 +5,9 @@ use std::{io::ErrorKind, path::PathBuf, process::ExitCode};
 use crabbox_provider_kit::protocol::{
     AcquireParams, AcquireResult, LeaseId, ReleaseOutcome, ReleaseParams, ReleaseResult, RunParams, RunResult,
 };
-use crabbox_provider_kit::{About, Configured, Context, Doing, Error, GRACE, Process, Provider, Result, Secrets};
+use crabbox_provider_kit::{
+    About, Configured, Context, Doing, Error, GRACE, Process, Provider, Result, Secrets,
+};
 
 /// The configuration: `--minimal-root`, `CRABBOX_MINIMAL_ROOT`, and `root` in the YAML block `minimal`.
 #[derive(serde::Deserialize, schemars::JsonSchema)]

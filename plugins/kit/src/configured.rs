@@ -113,10 +113,11 @@ pub(crate) fn configure<C: DeserializeOwned, P>(
 
 /// Reads the typed configuration; what does not fit is named by its key.
 fn read<C: DeserializeOwned>(config: Map<String, Value>) -> Result<C, Vec<Problem>> {
-    let whole = match from(Value::Object(config.clone())).or_else(|error| from(Value::Null).map_err(|_| error)) {
-        Ok(config) => return Ok(config),
-        Err(error) => error,
-    };
+    let whole =
+        match from(Value::Object(config.clone())).or_else(|error| from(Value::Null).map_err(|_| error)) {
+            Ok(config) => return Ok(config),
+            Err(error) => error,
+        };
     let wrong = config.into_iter().filter_map(|(key, value)| {
         let alone = Value::Object(Map::from_iter([(key.clone(), value)]));
         let message = from::<C>(alone).err()?;

@@ -102,7 +102,8 @@ impl Process {
         for Pump { ended, task } in std::mem::take(&mut self.pumps) {
             // Gone already if the pipe has ended.
             let _ = ended.send(());
-            let pumped = task.await.unwrap_or_else(|error| Err(Error::internal("output was lost").cause(error)));
+            let pumped =
+                task.await.unwrap_or_else(|error| Err(Error::internal("output was lost").cause(error)));
             sent = sent.and(pumped);
         }
         sent.map(|()| result_of(status))

@@ -18,7 +18,11 @@ const PATIENCE: Duration = Duration::from_millis(20);
 ///
 /// It ends with the pipe, or, once `ended` says that the writer is gone, with the last byte that is in
 /// the pipe by then: a process that went to the background and holds the pipe open is not waited for.
-pub(crate) async fn pump(mut source: Receiver, mut sink: Sink, mut ended: oneshot::Receiver<()>) -> Result<()> {
+pub(crate) async fn pump(
+    mut source: Receiver,
+    mut sink: Sink,
+    mut ended: oneshot::Receiver<()>,
+) -> Result<()> {
     let mut buffer = Vec::with_capacity(MAX_CHUNK);
     let mut over = false;
     let mut left = usize::MAX;

@@ -7,9 +7,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crabbox_protocol::{
-    HostMessage, LineBuffer, Method, Remote, RequestId, decode_host_line, feature,
-};
+use crabbox_protocol::{HostMessage, LineBuffer, Method, Remote, RequestId, decode_host_line, feature};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::mpsc;
@@ -107,7 +105,12 @@ async fn take(line: &[u8], calls: &mpsc::Sender<Call>, requests: &Requests) {
         Err(bad) => match bad.id {
             // Answered like any other, by a method that nobody has.
             Some(id) => {
-                let call = Call { id, method: bad.message, params: RawValue::NULL.to_owned(), cancel: requests.open(id) };
+                let call = Call {
+                    id,
+                    method: bad.message,
+                    params: RawValue::NULL.to_owned(),
+                    cancel: requests.open(id),
+                };
                 let _ = calls.send(call).await;
             }
             None => complain(&format!("a line from the host was ignored: {}", bad.message)),
