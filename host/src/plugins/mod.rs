@@ -1,1 +1,151 @@
-//! Plugins.
+//! The installed plugins: where they are, what they say about themselves, what they may see.
+//!
+//! `discovery` finds executables without starting any, `cache` remembers what each said about itself,
+//! `check` says whether that is acceptable, `env` decides which variables a plugin gets. `list` and
+//! `describe` print.
+
+mod cache;
+mod check;
+mod describe;
+mod discovery;
+mod env;
+mod join;
+mod list;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+
+use crabbox_protocol::Manifest;
+
+pub(crate) use cache::{Known, Refusal};
+pub(crate) use check::{HOST_FLAGS, check};
+pub(crate) use describe::{DescribeArgs, describe};
+pub(crate) use discovery::{Discovered, Found, FoundIn};
+pub(crate) use env::credential_names;
+pub(crate) use list::{ListArgs, list};
+
+use crate::config::{Env, Files, PluginSettings, Schema, Settings};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::paths::Paths;
+use cache::{Asked, Manifests};
+use crabbox_protocol::records::PluginState;
+use discovery::Places;
+
+/// What every plugin's executable is named before its own name.
+pub(crate) const PREFIX: &str = "crabbox-provider-";
+
+/// The plugins of this user, as one command sees them.
+#[derive(Debug)]
+pub(crate) struct Plugins {
+    env: Env,
+    places: Places,
+    manifests: Manifests,
+    settings: BTreeMap<String, PluginSettings>,
+}
+
+impl Plugins {
+    /// Looks at nothing yet.
+    pub(crate) fn new(env: &Env, paths: &Paths, files: &Files, settings: &Settings) -> Self {
+        let beside = std::env::current_exe().and_then(|exe| exe.canonicalize()).ok();
+        let beside = beside.and_then(|exe| Some(exe.parent()?.to_owned()));
+        Self {
+            env: env.clone(),
+            places: Places::new(env, settings.plugin_paths(), beside, files.user_file().to_owned()),
+            manifests: Manifests::new(paths, env::base(env)),
+            settings: settings.plugins.clone(),
+        }
+    }
+
+    /// The plugin of one provider, without looking at any other.
+    pub(crate) fn find(&self, name: &str) -> Result<Found> {
+        self.places.one(name)
+    }
+
+    /// Whether there is a plugin of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.places.has(name)
+    }
+
+    /// All plugins, by name. Starts none.
+    pub(crate) fn all(&self) -> Discovered {
+        self.places.all()
+    }
+
+    /// What a plugin says about itself, from the cache where it can. A cached failure is not believed: the
+    /// plugin is asked again.
+    pub(crate) async fn manifest(&self, found: &Found) -> Result<Known> {
+        match self.manifests.cached(found).map(Asked::known) {
+            Some(Ok(known)) => Ok(known),
+            _ => self.refresh(found).await,
+        }
+    }
+
+    /// Asks a plugin again, before something that its cached manifest says becomes an error.
+    pub(crate) async fn refresh(&self, found: &Found) -> Result<Known> {
+        self.manifests.ask(found).await.known().map_err(|refusal| refusal.into_error(found))
+    }
+
+    /// What each plugin says about itself or why it does not, from the cache where it can, all others at
+    /// once. `fresh` asks all of them.
+    async fn ask(&self, found: &[Found], fresh: bool) -> Vec<Asked> {
+        self.manifests.all(found, fresh).await
+    }
+
+    /// What a session's plugin said about itself just now. Says whether that is new, and remembers it.
+    pub(crate) fn observed(&self, found: &Found, manifest: &Manifest) -> Result<bool> {
+        self.manifests.observed(found, manifest).map_err(|refusal| refusal.into_error(found))
+    }
+
+    /// The environment of a plugin's process. `pass` are the variables that its configuration asks for.
+    pub(crate) fn environment(
+        &self,
+        name: &str,
+        manifest: &Manifest,
+        pass: &BTreeSet<String>,
+    ) -> Vec<(OsString, OsString)> {
+        let extra = self.settings.get(name).and_then(|settings| settings.env.as_ref());
+        let extra = extra.map(|names| names.value.as_slice()).unwrap_or_default();
+        env::of_plugin(&self.env, manifest, extra, pass)
+    }
+
+    /// Variables that look like a provider's and that its plugin does not get.
+    pub(crate) fn withheld(&self, name: &str, manifest: &Manifest, pass: &BTreeSet<String>) -> Vec<String> {
+        let given = self.environment(name, manifest, pass);
+        env::withheld(&self.env, name, &Schema::of(manifest), &given)
+    }
+
+    /// The credential variables of all installed providers but one, with their providers, as far as their
+    /// manifests are cached.
+    pub(crate) fn credentials_of_others(&self, name: &str) -> BTreeMap<String, String> {
+        let mut owners = BTreeMap::new();
+        for found in self.all().usable().filter(|found| found.name != name) {
+            let Some(Ok(known)) = self.manifests.cached(found).map(Asked::known) else { continue };
+            for variable in credential_names(&found.name, &Schema::of(&known.manifest), None) {
+                owners.entry(variable).or_insert_with(|| found.name.clone());
+            }
+        }
+        owners
+    }
+
+    /// For the help of `--provider`: the installed providers, with what their cached manifests say they are.
+    pub(crate) fn installed(&self) -> Vec<(String, Option<String>)> {
+        let discovered = self.all();
+        let summary = |found: &Found| self.manifests.cached(found)?.outcome.ok()?.summary;
+        discovered.usable().map(|found| (found.name.clone(), summary(found))).collect()
+    }
+}
+
+impl Refusal {
+    /// What a command says that needs this plugin.
+    fn into_error(self, found: &Found) -> Error {
+        let exit = match self.state {
+            PluginState::Incompatible => Exit::Usage,
+            _ => Exit::Failure,
+        };
+        let mut error = Error::new(exit, self.reason);
+        error.causes.push(format!("the plugin is `{}` (from {})", found.path.display(), found.source.name()));
+        error.hints.extend(self.hint);
+        error
+    }
+}

@@ -1,0 +1,234 @@
+use serde_json::json;
+
+use super::*;
+use crate::paths::Paths;
+
+fn schema() -> Schema {
+    let schema = json!({
+        "type": "object",
+        "required": ["template"],
+        "additionalProperties": false,
+        "properties": {
+            "address": {"type": "string", "default": "http://127.0.0.1", "x-crabbox":
+                {"env": ["NOMAD_ADDR", "NOMAD_ADDRESS"], "userOnly": true}},
+            "caCert": {"type": ["string", "null"], "x-crabbox": {"path": true}},
+            "count": {"type": "integer", "minimum": 1, "maximum": 9},
+            "mode": {"type": "string", "enum": ["fast", "slow"]},
+            "namespace": {"type": "string", "x-crabbox": {"release": true}},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "template": {"type": "string"},
+            "token": {"type": "string", "x-crabbox": {"secret": true, "env": "NOMAD_TOKEN"}},
+            "tokenEnv": {"type": "string", "default": "NOMAD_TOKEN_2", "x-crabbox": {"envName": true}},
+            "wait": {"type": "integer", "default": 60_000, "minimum": 1_000, "x-crabbox":
+                {"duration": true, "env": {"name": "WAIT_S", "unit": "s"}}},
+        },
+    });
+    Schema::parse(Some(&schema)).unwrap()
+}
+
+/// A repository's file, a user's file, variables.
+struct Place<'a> {
+    repo: &'a str,
+    user: &'a str,
+    vars: &'a [(&'a str, &'a str)],
+}
+
+const NOTHING: Place<'_> = Place { repo: "", user: "", vars: &[] };
+
+impl Place<'_> {
+    fn resolve_as(&self, provider: &str, flags: impl Into<FlagValues>) -> Result<(Resolved, String)> {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path();
+        for name in ["repo/.git", "repo/cwd", "config"] {
+            std::fs::create_dir_all(base.join(name)).unwrap();
+        }
+        std::fs::write(base.join("repo/crabbox.yaml"), self.repo).unwrap();
+        std::fs::write(base.join("config/config.yaml"), self.user).unwrap();
+        let env = Env::new(base.join("repo/cwd"), self.vars.iter().copied().chain([("HOME", "/home/me")]));
+        let paths = Paths { state: base.into(), cache: base.into(), config: base.join("config") };
+        let files = Files::load(&env, &paths, Some(&base.join("repo")))?;
+        let resolved = resolve(provider, &schema(), &env, &files, &flags.into())?;
+        Ok((resolved, base.to_str().unwrap().to_owned()))
+    }
+
+    fn resolve(&self, flags: impl Into<FlagValues>) -> Result<Resolved> {
+        self.resolve_as("nomad", flags).map(|(resolved, _)| resolved)
+    }
+
+    /// The problems, whether there is one or more.
+    fn problems(&self, flags: impl Into<FlagValues>) -> (u8, Vec<String>) {
+        let error = self.resolve(flags).unwrap_err();
+        let problems = if error.causes.is_empty() { vec![error.message] } else { error.causes };
+        (error.exit.code(), problems)
+    }
+}
+
+fn no_flags() -> FlagValues {
+    FlagValues::default()
+}
+
+fn source<'a>(resolved: &'a Resolved, key: &str) -> &'a str {
+    resolved.values.iter().find(|value| value.key == key).map_or("absent", |value| &value.source)
+}
+
+#[test]
+fn flag_before_variable_before_repository_before_user_before_default() {
+    let both = "nomad: {template: r, namespace: r, mode: fast}";
+    let user = "nomad: {template: u, namespace: u, mode: slow, count: 3}";
+    let vars = [("CRABBOX_NOMAD_TEMPLATE", "v"), ("CRABBOX_NOMAD_NAMESPACE", "v")];
+    let place = Place { repo: both, user, vars: &vars };
+    let resolved = place.resolve([("template", &["f"][..])]).unwrap();
+    let expected = json!({
+        "template": "f", "namespace": "v", "mode": "fast", "count": 3,
+        "address": "http://127.0.0.1", "tokenEnv": "NOMAD_TOKEN_2", "wait": 60_000,
+    });
+    assert_eq!(Value::Object(resolved.config.clone()), expected);
+    assert_eq!(source(&resolved, "nomad.template"), "flag --nomad-template");
+    assert_eq!(source(&resolved, "nomad.namespace"), "variable CRABBOX_NOMAD_NAMESPACE");
+    assert!(source(&resolved, "nomad.mode").ends_with("repo/crabbox.yaml"));
+    assert!(source(&resolved, "nomad.count").ends_with("config/config.yaml"));
+    assert_eq!(source(&resolved, "nomad.wait"), "default");
+    assert_eq!(resolved.release_flags, ["--nomad-namespace=v"]);
+    assert!(resolved.warnings.is_empty());
+}
+
+#[test]
+fn the_variables_of_other_programs_come_after_ours_in_their_order() {
+    let all = [("CRABBOX_NOMAD_ADDRESS", "a"), ("NOMAD_ADDR", "b"), ("NOMAD_ADDRESS", "c")];
+    for (from, value) in [(0, "a"), (1, "b"), (2, "c")] {
+        let place = Place { repo: "nomad: {template: t}", vars: &all[from..], ..NOTHING };
+        assert_eq!(place.resolve(no_flags()).unwrap().config["address"], value);
+    }
+    let vars = [("WAIT_S", "90"), ("CRABBOX_NOMAD_TAGS", "a, b"), ("CRABBOX_NOMAD_COUNT", "2")];
+    let place = Place { repo: "nomad: {template: t}", vars: &vars, ..NOTHING };
+    let resolved = place.resolve(no_flags()).unwrap();
+    assert_eq!(resolved.config["wait"], 90_000);
+    assert_eq!(resolved.config["tags"], json!(["a", "b"]));
+    assert_eq!(resolved.config["count"], 2);
+    assert_eq!(resolved.values.iter().find(|value| value.key == "nomad.wait").unwrap().value, "1m30s");
+}
+
+#[test]
+fn what_only_the_user_may_set_a_repository_does_not_set() {
+    let repo = "nomad: {template: t, address: 'http://evil', tokenEnv: AWS_SECRET_ACCESS_KEY}";
+    let resolved =
+        Place { repo, user: "nomad: {address: 'http://mine'}", ..NOTHING }.resolve(no_flags()).unwrap();
+    assert_eq!(resolved.config["address"], "http://mine");
+    assert_eq!(resolved.config["tokenEnv"], "NOMAD_TOKEN_2");
+    assert_eq!(resolved.warnings.len(), 1, "{:?}", resolved.warnings);
+    let warning = &resolved.warnings[0];
+    assert!(warning.contains("`nomad.address`, `nomad.tokenEnv` is ignored"), "{warning}");
+    assert!(warning.contains("--nomad-address, --nomad-token-env, or in "), "{warning}");
+    assert!(!warning.contains("evil"), "{warning}");
+    // What is not needed because something stronger is set is ignored as silently as ever.
+    let resolved = Place { repo, vars: &[("NOMAD_ADDR", "x")], ..NOTHING }.resolve(no_flags()).unwrap();
+    assert_eq!(resolved.config["address"], "x");
+}
+
+#[test]
+fn secrets_come_from_the_environment_only_and_are_never_shown() {
+    let user = "nomad: {template: t, token: hunter2}";
+    let place = Place { user, vars: &[("NOMAD_TOKEN", "hunter3")], ..NOTHING };
+    let resolved = place.resolve(no_flags()).unwrap();
+    assert_eq!(resolved.secrets["token"].env, "NOMAD_TOKEN");
+    assert_eq!(resolved.pass.iter().collect::<Vec<_>>(), ["NOMAD_TOKEN", "NOMAD_TOKEN_2"]);
+    assert_eq!(source(&resolved, "nomad.token"), "variable NOMAD_TOKEN");
+    assert!(resolved.warnings[0].contains("CRABBOX_NOMAD_TOKEN or NOMAD_TOKEN"), "{:?}", resolved.warnings);
+    assert!(!format!("{resolved:?}").contains("hunter"));
+    let vars = [("CRABBOX_NOMAD_TOKEN", "x"), ("NOMAD_TOKEN", "y")];
+    let resolved = Place { vars: &vars, ..place }.resolve(no_flags()).unwrap();
+    assert_eq!(resolved.secrets["token"].env, "CRABBOX_NOMAD_TOKEN");
+    let resolved = Place { repo: "nomad: {template: t}", ..NOTHING }.resolve(no_flags()).unwrap();
+    assert!(resolved.secrets.is_empty());
+    let shown = resolved.values.iter().find(|value| value.key == "nomad.token").unwrap();
+    assert_eq!(shown.value, "missing");
+}
+
+#[test]
+fn a_required_secret_is_asked_for() {
+    let schema = json!({"required": ["key"], "properties": {
+        "key": {"type": "string", "x-crabbox": {"secret": true, "env": "OTHER_KEY"}},
+    }});
+    let env = Env::new("/", [("A", "")]);
+    let schema = Schema::parse(Some(&schema)).unwrap();
+    let error = override_recorded("x", &schema, &Map::new(), &env, &no_flags()).unwrap_err();
+    assert_eq!(error.message, "`x.key` is not set: it is a secret, set CRABBOX_X_KEY or OTHER_KEY");
+    assert_eq!(error.exit.code(), 3);
+}
+
+#[test]
+fn paths_start_where_they_were_written() {
+    let place = Place { repo: "nomad: {template: t, caCert: a.pem}", ..NOTHING };
+    let (resolved, base) = place.resolve_as("nomad", no_flags()).unwrap();
+    assert_eq!(resolved.config["caCert"], format!("{base}/repo/a.pem"));
+    let (resolved, base) = place.resolve_as("nomad", [("caCert", &["./b.pem"][..])]).unwrap();
+    assert_eq!(resolved.config["caCert"], format!("{base}/repo/cwd/b.pem"));
+    let place = Place { vars: &[("CRABBOX_NOMAD_CA_CERT", "~/c.pem")], ..place };
+    assert_eq!(place.resolve(no_flags()).unwrap().config["caCert"], "/home/me/c.pem");
+}
+
+#[test]
+fn all_problems_at_once_each_with_its_key_and_source() {
+    let repo = "nomad: {count: 12, mode: medium, adress: x, wait: 5, tags: 3}";
+    let vars = [("CRABBOX_NOMAD_TOKEN_ENV", "A B")];
+    let (exit, problems) = Place { repo, vars: &vars, ..NOTHING }.problems([("wait", &["1ms"][..])]);
+    assert_eq!(exit, 2);
+    for part in [
+        "`nomad.count`: 12 is greater than the maximum of 9 (from ",
+        "`nomad.mode`: \"medium\" is not one of \"fast\" or \"slow\" (from ",
+        "repo/crabbox.yaml: there is no such key; did you mean `nomad.address`?",
+        "`nomad.wait`: 1 is less than the minimum of 1000, in milliseconds (from flag --nomad-wait)",
+        "`nomad.tags`: 3 is not of type \"array\" (from ",
+        "`nomad.template` is not set: use --nomad-template, CRABBOX_NOMAD_TEMPLATE, or `nomad.template` in crabbox.yaml",
+        "`nomad.tokenEnv`: `A B` is not the name of a variable (from variable CRABBOX_NOMAD_TOKEN_ENV)",
+    ] {
+        assert!(problems.iter().any(|problem| problem.contains(part)), "{part}\nis not in\n{problems:#?}");
+    }
+    assert_eq!(problems.len(), 7, "{problems:#?}");
+}
+
+#[test]
+fn one_problem_is_the_message() {
+    let (exit, problems) = Place { repo: "nomad: [1]", ..NOTHING }.problems([("template", &["t"][..])]);
+    assert_eq!(exit, 2);
+    assert!(problems[0].starts_with("`nomad` in ") && problems[0].ends_with("has to be a mapping"));
+    let (_, problems) = Place { repo: "nomad: {template: t, foo: 1}", ..NOTHING }.problems(no_flags());
+    assert!(problems[0].ends_with("there is no such key; `crabbox plugins describe nomad` shows all"));
+    let (_, problems) =
+        Place { repo: "nomad: {template: 'https://me:pw@host', mode: 'https://me:pw@host'}", ..NOTHING }
+            .problems(no_flags());
+    assert!(!problems[0].contains("pw"), "{problems:?}");
+}
+
+#[test]
+fn keys_of_the_go_crabbox_in_a_block_of_the_same_name_are_ignored() {
+    let place = Place { repo: "actions: {template: t, foo: 1}", ..NOTHING };
+    let (resolved, _) = place.resolve_as("actions", no_flags()).unwrap();
+    assert!(resolved.warnings[0].contains("`actions.foo`"), "{:?}", resolved.warnings);
+}
+
+#[test]
+fn a_lease_keeps_what_was_recorded_until_a_flag_says_otherwise() {
+    let recorded = json!({"template": "old", "count": 4, "gone": true, "tokenEnv": "MINE"});
+    let recorded = recorded.as_object().unwrap();
+    let vars = [("CRABBOX_NOMAD_TEMPLATE", "new"), ("NOMAD_TOKEN", "t")];
+    let env = Env::new("/", vars);
+    let flags = FlagValues::from([("count", &["5"][..])]);
+    let resolved = override_recorded("nomad", &schema(), recorded, &env, &flags).unwrap();
+    assert_eq!(resolved.config["template"], "old");
+    assert_eq!(resolved.config["count"], 5);
+    assert_eq!(resolved.config["wait"], 60_000);
+    assert_eq!(resolved.config.get("gone"), None);
+    assert_eq!(resolved.secrets["token"].env, "NOMAD_TOKEN");
+    assert!(resolved.pass.contains("MINE"));
+    assert!(resolved.warnings[0].contains("`nomad.gone`"));
+    assert_eq!(source(&resolved, "nomad.template"), "lease");
+}
+
+#[test]
+fn a_provider_without_a_schema_has_no_keys() {
+    let env = Env::new("/", [("A", "")]);
+    let schema = Schema::parse(None).unwrap();
+    let resolved = override_recorded("x", &schema, &Map::new(), &env, &no_flags()).unwrap();
+    assert!(resolved.config.is_empty() && resolved.values.is_empty());
+}

@@ -1,0 +1,67 @@
+//! Waiting for several things at once, but not for too many.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+enum Slot<'a, T> {
+    Open(Boxed<'a, T>),
+    Done(T),
+}
+
+/// The results of all futures, in their order. At most `most` are under way at any moment.
+pub(super) async fn join<T>(most: usize, futures: Vec<Boxed<'_, T>>) -> Vec<T> {
+    let mut slots: Vec<Slot<'_, T>> = futures.into_iter().map(Slot::Open).collect();
+    poll_fn(|context| {
+        let mut open = 0;
+        for slot in &mut slots {
+            if open == most {
+                break;
+            }
+            if let Slot::Open(future) = slot {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(result) => *slot = Slot::Done(result),
+                    Poll::Pending => open += 1,
+                }
+            }
+        }
+        if open == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    let done = slots.into_iter().filter_map(|slot| match slot {
+        Slot::Done(result) => Some(result),
+        Slot::Open(_) => None,
+    });
+    done.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_are_done_in_order_and_few_at_once() {
+        let (now, peak) = (Cell::new(0), Cell::new(0));
+        let one = |n: usize| {
+            let (now, peak) = (&now, &peak);
+            let future = async move {
+                now.set(now.get() + 1);
+                peak.set(peak.get().max(now.get()));
+                for _ in 0..n % 5 {
+                    tokio::task::yield_now().await;
+                }
+                now.set(now.get() - 1);
+                n
+            };
+            Box::pin(future) as Boxed<'_, usize>
+        };
+        let results = join(3, (0..20).map(one).collect()).await;
+        assert_eq!(results, (0..20).collect::<Vec<_>>());
+        assert_eq!(peak.get(), 3);
+        assert!(join::<()>(3, Vec::new()).await.is_empty());
+    }
+}
