@@ -3,23 +3,46 @@
 //! The host knows no provider by name. A map of the modules and the life of a run are in
 //! `docs/architecture.md`.
 
+mod cli;
+mod commands;
+mod config;
 mod error;
 mod exit;
+mod host;
+mod lease;
 mod output;
 mod paths;
-
-mod config;
-mod lease;
 mod plugins;
 mod provider;
 mod remote;
 mod sync;
+mod workflow;
 
 pub use exit::Exit;
 
 use std::process::ExitCode;
 
-/// What the executable does.
+/// What the executable does: be a guard, or do what the command line says.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let words: Vec<_> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == provider::GUARD_ARGUMENT) {
+        return provider::guard_main();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => {
+            let done = runtime.block_on(cli::run(words));
+            // A writer whose reader stands still must not hold the process.
+            runtime.shutdown_background();
+            done
+        }
+        Err(error) => Err(error::Error::failure("cannot start").cause(error)),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(error.exit.code())
+        }
+    }
 }

@@ -25,6 +25,18 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     data(&(text.map_err(|error| Error::failure("cannot encode the answer").cause(error))? + "\n"))
 }
 
+/// Prints help, in colours where the terminal has them.
+pub(crate) fn help(text: &clap::builder::StyledStr) -> Result<()> {
+    let styled = text.ansi().to_string();
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(styled.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::failure("cannot write to standard output").cause(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Tells the user something, in one line.
 pub(crate) fn say(text: impl AsRef<str>) {
     anstream::eprintln!("{}", text.as_ref());

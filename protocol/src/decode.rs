@@ -65,6 +65,8 @@ pub struct Incoming {
 
 /// Decodes a line from a plugin.
 pub fn decode_plugin_line(line: &[u8]) -> Decoded<'_> {
+    // Some runtimes begin their output with a byte order mark.
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let strict = std::str::from_utf8(line).ok().map(serde_json::from_str::<Strict<'_>>);
     let problem = match strict {
         Some(Ok(Strict(Some(message)))) => return Decoded::Message(message, Vec::new()),
@@ -113,7 +115,9 @@ fn repaired(value: Value) -> Option<Decoded<'static>> {
         repairs.push(Repair::new("/result", "`null` where an object belongs"));
         result = Some(Value::Object(Default::default()));
     }
-    if result.is_none() && error.is_none() {
+    let said_to_be_ours = object.contains_key("id") || object.contains_key("jsonrpc");
+    // A log line in JSON may have an `error`, too.
+    if (result.is_none() && error.is_none()) || !said_to_be_ours {
         return Some(Decoded::Stray);
     }
     let id = match object.remove("id")? {
@@ -320,15 +324,24 @@ mod tests {
 
     #[test]
     fn junk_is_a_stray_and_a_broken_message_is_not() {
-        for stray in
-            ["hello", "{}", "{\"a\":1}", "[1]", "3", "", "{oops", "{\"level\":\"info\"", "\u{1b}[31m"]
-        {
+        for stray in [
+            "hello",
+            "{}",
+            "{\"a\":1}",
+            "[1]",
+            "3",
+            "",
+            "{oops",
+            "{\"level\":\"info\"",
+            "{\"level\":\"error\",\"error\":\"x\"}",
+            "\u{1b}[31m",
+        ] {
             assert!(matches!(decode_plugin_line(stray.as_bytes()), Decoded::Stray), "{stray}");
         }
         for broken in [
             "{\"jsonrpc\":\"2.0\",\"id\":1,\"resu",
             "{ \"id\":1,\"result\":",
-            "{\"result\":{}}",
+            "{\"jsonrpc\":\"2.0\",\"result\":{}}",
             "{\"id\":true,\"result\":{}}",
             "{\"method\":\"output\",\"params\":{\"request\":1,\"stream\":\"stdout\",\"text\":\"\\udcff\"}}",
             "{\"method\":\"output\",\"params\":{\"stream\":\"stdout\"}}",

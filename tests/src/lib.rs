@@ -1,1 +1,9 @@
+//! What the tests need: the executables, a world of its own for each test, and tools that may be absent.
 
+mod binaries;
+mod tools;
+mod world;
+
+pub use binaries::{Profile, binaries, binary};
+pub use tools::{skip, tool};
+pub use world::{Plugin, World, wait_for};

@@ -238,7 +238,7 @@ mod tests {
         for (text, message) in [
             ("a: 1\nb: [1, 2\nc: 3\n", "crabbox.yaml:"),
             ("a: 1\na: 2\n", "crabbox.yaml:2:1: invalid YAML"),
-            ("a: 1\n\tb: 2\n", "crabbox.yaml:2:"),
+            ("a:\n  b: 2\n c: 3\n", "crabbox.yaml:3:2: invalid YAML"),
             ("- 1\n", "the file has to be a mapping"),
             ("just text", "the file has to be a mapping"),
         ] {

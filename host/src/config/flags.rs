@@ -185,9 +185,10 @@ mod tests {
     #[test]
     fn help_says_where_else() {
         let help = command().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [
             "Options of provider nomad:",
-            "--nomad-address <VALUE>",
+            "--nomad-address <VALUE> Where it is. [default: here]",
             "[default: here]",
             "[env: CRABBOX_NOMAD_ADDRESS, NOMAD_ADDR]",
             "[config: nomad.address in your own file]",

@@ -32,7 +32,7 @@ pub(crate) use redact::redact;
 pub(crate) use resolve::{Resolved, override_recorded, resolve};
 pub(crate) use schema::{Key, Kind, Schema, plain};
 pub(crate) use settings::{HostFlags, PluginSettings, Settings};
-pub(crate) use show::{ShowArgs, report, show};
+pub(crate) use show::{ShowArgs, show};
 pub(crate) use source::{Source, Sourced};
 
 /// The provider when none is named: the one that needs nothing. No other is known by name.

@@ -17,7 +17,7 @@ const DEEPEST: usize = 16;
 /// A provider's configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Schema {
-    /// The keys, in the order of the schema.
+    /// The keys.
     pub(crate) keys: Vec<Key>,
     /// The schema of what goes over the wire: that of the manifest without its secrets.
     pub(super) wire: Value,
@@ -166,6 +166,12 @@ impl Schema {
     }
 }
 
+/// The first paragraph of a text, in one line.
+fn one_line(text: &str) -> String {
+    let paragraph = text.trim().split("\n\n").next().unwrap_or_default();
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A value without the quotes of JSON.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
@@ -211,7 +217,7 @@ fn read_key(root: &Value, name: &str, property: &Value, required: bool) -> Resul
         kind,
         required: required && default.is_none(),
         default: default.filter(|_| !secret),
-        description: view.get("description").and_then(Value::as_str).map(str::to_owned),
+        description: view.get("description").and_then(Value::as_str).map(one_line),
         env: variables(ours.get("env"))?,
         secret,
         user_only: is("userOnly") || env_name,
@@ -409,7 +415,7 @@ mod tests {
             "required": ["token", "region", "size"],
             "$defs": {"R": {"type": "string", "description": "far", "default": "far"}},
             "properties": {
-                "region": {"$ref": "#/$defs/R", "description": "near", "default": "near",
+                "region": {"$ref": "#/$defs/R", "description": "ne\nar\n\nmore", "default": "near",
                            "x-crabbox": {"env": "REGION", "release": true}},
                 "size": {"type": "integer"},
                 "token": {"type": "string", "x-crabbox": {"secret": true, "env": ["TOK", "TOK2"]}},
@@ -421,7 +427,7 @@ mod tests {
         });
         let schema = Schema::parse(Some(&schema)).unwrap();
         let key = |name| schema.key(name).unwrap();
-        assert_eq!(key("region").description.as_deref(), Some("near"));
+        assert_eq!(key("region").description.as_deref(), Some("ne ar"));
         assert_eq!(key("region").default, Some("near".into()));
         assert!(!key("region").required && key("size").required && key("region").release);
         assert!(key("token").secret && key("token").required && key("token").flag("n").is_none());

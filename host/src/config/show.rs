@@ -30,17 +30,18 @@ pub(crate) async fn show(args: &ShowArgs, env: &Env, paths: &Paths, files: &File
     let plugins = Plugins::new(env, paths, files, &settings);
     let resolved = provider(&settings.provider.value, env, files, &plugins).await;
     let mut report = report(files, &settings, resolved.as_ref().ok());
+    let of_provider = match resolved {
+        Ok(resolved) => resolved.warnings,
+        Err(error) => vec![error.to_string()],
+    };
     report.warnings.extend(Settings::unknown_keys(files, &|name| plugins.has(name)));
-    report.warnings.extend(resolved.err().map(|error| error.to_string()));
-    match args.json {
-        true => output::json(&report),
-        false => {
-            for warning in &report.warnings {
-                output::warn(warning);
-            }
-            output::data(&render(&report))
-        }
+    report.warnings.extend(of_provider.clone());
+    if args.json {
+        return output::json(&report);
     }
+    // The others were printed when the command began.
+    of_provider.iter().for_each(output::warn);
+    output::data(&render(&report))
 }
 
 async fn provider(name: &str, env: &Env, files: &Files, plugins: &Plugins) -> Result<Resolved> {
@@ -57,7 +58,7 @@ async fn provider(name: &str, env: &Env, files: &Files, plugins: &Plugins) -> Re
 }
 
 /// Everything that is set, the host's own first.
-pub(crate) fn report(files: &Files, settings: &Settings, resolved: Option<&Resolved>) -> ConfigReport {
+fn report(files: &Files, settings: &Settings, resolved: Option<&Resolved>) -> ConfigReport {
     let files = files.iter().map(|file| ConfigFile {
         path: file.path.display().to_string(),
         role: file.role.to_owned(),
@@ -87,9 +88,7 @@ pub(crate) fn report(files: &Files, settings: &Settings, resolved: Option<&Resol
         }
     }
     values.extend(resolved.into_iter().flat_map(|resolved| resolved.values.clone()));
-    let mut warnings = settings.warnings.clone();
-    warnings.extend(resolved.into_iter().flat_map(|resolved| resolved.warnings.clone()));
-    ConfigReport { files: files.collect(), values, warnings }
+    ConfigReport { files: files.collect(), values, warnings: settings.warnings.clone() }
 }
 
 fn value<T>(key: &str, from: &Sourced<T>, value: Value) -> ConfigValue {
@@ -153,6 +152,6 @@ mod tests {
         row(&["x.key", "missing", "default"]);
         row(&["BASE/.crabbox.yaml", "repository", "not", "there"]);
         assert!(!format!("{report:?}").contains("hunter2"), "{report:?}");
-        assert_eq!(report.warnings.len(), 1);
+        assert_eq!(resolved.warnings.len(), 1);
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crabbox_protocol::LeaseId;
+use crabbox_protocol::records::Claim;
 
 use crate::error::{Error, Result};
 use crate::paths::{Paths, private_dir};
@@ -82,6 +83,7 @@ impl LockFile {
 pub(crate) struct LeaseLock {
     lock: LockFile,
     gate: Option<LockFile>,
+    gate_path: PathBuf,
 }
 
 impl LeaseLock {
@@ -93,7 +95,7 @@ impl LeaseLock {
             return Ok(None);
         };
         let lock = LockFile::try_lock(&lock_path(paths, id), true).map_err(failed)?;
-        Ok(lock.map(|lock| Self { lock, gate: Some(gate) }))
+        Ok(lock.map(|lock| Self { lock, gate: Some(gate), gate_path: gate_path(paths, id) }))
     }
 
     /// Takes the lock exclusively, waiting for whoever holds it. `waits` is called once if it has to wait.
@@ -109,7 +111,7 @@ impl LeaseLock {
             if gate.is_some()
                 && let Some(lock) = LockFile::try_lock(&lock_path(paths, id), true).map_err(failed)?
             {
-                return Ok(Self { lock, gate });
+                return Ok(Self { lock, gate, gate_path: gate_path(paths, id) });
             }
             if let Some(waits) = waits.take() {
                 waits();
@@ -137,9 +139,25 @@ impl LeaseLock {
 
     /// Removes the lock of a lease that is no more.
     pub(crate) fn remove(self) {
+        // A gate that somebody waits behind is theirs to remove.
+        let gate = self.gate.or_else(|| LockFile::try_lock(&self.gate_path, true).ok().flatten());
         self.lock.remove();
-        if let Some(gate) = self.gate {
+        if let Some(gate) = gate {
             gate.remove();
+        }
+    }
+}
+
+/// Removes the lock files of leases that have no claim and that nobody holds.
+pub(crate) fn remove_stale_locks(paths: &Paths, claims: &[Claim]) {
+    let entries = std::fs::read_dir(paths.locks()).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        let id =
+            path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<LeaseId>().ok());
+        if id.is_some_and(|id| claims.iter().all(|claim| claim.lease.id != id))
+            && let Ok(Some(lock)) = LockFile::try_lock(&path, true)
+        {
+            lock.remove();
         }
     }
 }

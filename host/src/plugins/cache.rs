@@ -18,6 +18,8 @@ use sha2::{Digest, Sha256};
 
 use super::discovery::{Found, Identity};
 use super::{check, join::join};
+use crate::error::Error;
+use crate::exit::Exit;
 use crate::paths::{Paths, private_dir, replace};
 use crate::provider::ProviderError;
 
@@ -67,13 +69,29 @@ pub(crate) struct Refusal {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
+    /// What a command exits with that needs the plugin, where the state does not say it.
+    #[serde(skip)]
+    pub(crate) exit: Option<Exit>,
 }
 
 impl From<ProviderError> for Refusal {
     fn from(error: ProviderError) -> Self {
-        let (state, hint) = (error.state(), error.hint());
-        let error = crate::error::Error::from(error);
-        Self { state, reason: error.to_string(), hint }
+        let (state, hint, exit) = (error.state(), error.hint(), Some(error.exit()));
+        Self { state, reason: Error::from(error).to_string(), hint, exit }
+    }
+}
+
+impl Refusal {
+    /// What a command says that needs the plugin.
+    pub(super) fn into_error(self, found: &Found) -> Error {
+        let exit = self.exit.unwrap_or(match self.state {
+            PluginState::Incompatible => Exit::Usage,
+            _ => Exit::Failure,
+        });
+        let place = format!("the plugin is `{}` (from {})", found.path.display(), found.source.name());
+        let mut error = Error::new(exit, self.reason).cause(place);
+        error.hints.extend(self.hint);
+        error
     }
 }
 

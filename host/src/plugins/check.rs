@@ -9,9 +9,8 @@ use super::Refusal;
 use crate::config::{HOST_KEYS, Schema, flag_name, variable_name};
 use crate::output::foreign;
 
-/// Every flag of this host that takes part in a command line with a provider's flags, and those that the
-/// Go crabbox has there. No provider's flag may be spelled like one, and no provider may be named like the
-/// first word of one of ours, so that `--NAME-KEY` is never a question.
+/// Every long flag of this host, some of them still to come. No provider's flag may be spelled like one, and
+/// no provider may be named like the first word of one, so that `--NAME-KEY` is never a question.
 pub(crate) const HOST_FLAGS: &[&str] = &[
     "all",
     "allow-env",
@@ -54,7 +53,7 @@ const TAKEN: &[&str] = &["plugin", "config", "run", "lease"];
 
 /// Whether a manifest can be used; if not, why not, in one sentence that names both sides.
 pub(crate) fn check(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
-    let wrong = |reason: String| Refusal { state: PluginState::Invalid, reason, hint: None };
+    let wrong = |reason: String| Refusal { state: PluginState::Invalid, reason, hint: None, exit: None };
     if !VERSIONS.contains(&manifest.protocol) {
         let (theirs, ours) = (manifest.protocol, VERSIONS[0]);
         let update = if theirs > ours { "crabbox".to_owned() } else { format!("crabbox-provider-{name}") };
@@ -62,6 +61,7 @@ pub(crate) fn check(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
             state: PluginState::Incompatible,
             reason: format!("provider `{name}` speaks protocol {theirs}, and this crabbox speaks {ours}"),
             hint: Some(format!("update {update}")),
+            exit: None,
         });
     }
     let unknown: Vec<_> =
@@ -76,6 +76,7 @@ pub(crate) fn check(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
                 list(feature::ALL.iter().map(|name| format!("`{name}`")).collect()),
             ),
             hint: Some("update crabbox".to_owned()),
+            exit: None,
         });
     }
     if manifest.name != name {

@@ -211,8 +211,12 @@ mod tests {
     }
 
     fn rows() -> Vec<PluginRow> {
-        let refusal =
-            Refusal { state: PluginState::Invalid, reason: "it said \u{1b}[31m".into(), hint: None };
+        let refusal = Refusal {
+            state: PluginState::Invalid,
+            reason: "it said \u{1b}[31m".into(),
+            hint: None,
+            exit: None,
+        };
         let refused = Asked { outcome: Err(refusal), sha256: String::new(), cached: true };
         let ssh = json!({"methods": ["acquire", "release", "doctor"], "targets": ["linux", "plan9"]});
         vec![

@@ -25,11 +25,9 @@ pub(crate) use env::credential_names;
 pub(crate) use list::{ListArgs, list};
 
 use crate::config::{Env, Files, PluginSettings, Schema, Settings};
-use crate::error::{Error, Result};
-use crate::exit::Exit;
+use crate::error::Result;
 use crate::paths::Paths;
 use cache::{Asked, Manifests};
-use crabbox_protocol::records::PluginState;
 use discovery::Places;
 
 /// What every plugin's executable is named before its own name.
@@ -133,19 +131,5 @@ impl Plugins {
         let discovered = self.all();
         let summary = |found: &Found| self.manifests.cached(found)?.outcome.ok()?.summary;
         discovered.usable().map(|found| (found.name.clone(), summary(found))).collect()
-    }
-}
-
-impl Refusal {
-    /// What a command says that needs this plugin.
-    fn into_error(self, found: &Found) -> Error {
-        let exit = match self.state {
-            PluginState::Incompatible => Exit::Usage,
-            _ => Exit::Failure,
-        };
-        let mut error = Error::new(exit, self.reason);
-        error.causes.push(format!("the plugin is `{}` (from {})", found.path.display(), found.source.name()));
-        error.hints.extend(self.hint);
-        error
     }
 }

@@ -4,6 +4,7 @@
 //! environment and the bundle travel on standard input, so that nothing secret is in any argv and no
 //! provider has to quote anything. `docs/architecture.md`, "On the lease".
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -102,7 +103,7 @@ pub(crate) enum UserCommand {
 pub(crate) fn run_script(
     root: Option<&str>,
     run: &RunId,
-    env: &[(String, OsString)],
+    env: &BTreeMap<String, OsString>,
     command: &UserCommand,
 ) -> Vec<u8> {
     let mut script = Script::new(root);

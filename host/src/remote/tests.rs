@@ -69,7 +69,7 @@ fn words_and_environment_arrive_byte_for_byte() {
         let directory = tempfile::tempdir().unwrap();
         let mut words: Vec<OsString> = ["printf", "[%s]"].map(OsString::from).to_vec();
         words.extend(odd.iter().map(|word| OsString::from_vec(word.to_vec())));
-        let env = [("V".to_owned(), OsString::from_vec(b"q'\n\xff$x".to_vec()))];
+        let env = BTreeMap::from([("V".to_owned(), OsString::from_vec(b"q'\n\xff$x".to_vec()))]);
         let output =
             run(shell, directory.path(), &run_script(None, &run_id(1), &env, &UserCommand::Argv(words)));
         let expected: Vec<u8> = odd.iter().flat_map(|word| [b"[", *word, b"]"].concat()).collect();
@@ -95,14 +95,23 @@ fn the_exit_code_is_the_commands_own() {
             (&["sh", "-c", "kill -9 $$"], 137),
             (&["sh", "-c", "kill -15 $$"], 143),
         ] {
-            let output = run(shell, directory.path(), &run_script(None, &run_id(3), &[], &command(words)));
+            let output = run(
+                shell,
+                directory.path(),
+                &run_script(None, &run_id(3), &BTreeMap::new(), &command(words)),
+            );
             assert_eq!(output.status.code(), Some(code), "{shell:?} {words:?}");
             let said = String::from_utf8_lossy(&output.stderr);
             assert_eq!(said.is_empty(), code != 127, "{shell:?} {words:?}: {said}");
         }
         let left: Vec<_> = std::fs::read_dir(directory.path().join(".crabbox/runs")).unwrap().collect();
         assert!(left.is_empty(), "{shell:?}: {left:?}");
-        let script = run_script(None, &run_id(4), &[], &UserCommand::Shell("a=4; exit $((a + 1))".into()));
+        let script = run_script(
+            None,
+            &run_id(4),
+            &BTreeMap::new(),
+            &UserCommand::Shell("a=4; exit $((a + 1))".into()),
+        );
         assert_eq!(run(shell, directory.path(), &script).status.code(), Some(5), "{shell:?}");
     }
 }
@@ -113,8 +122,11 @@ fn a_run_is_killed_with_its_children_and_keeps_the_code_it_chose() {
         let directory = tempfile::tempdir().unwrap();
         let id = run_id(5);
         let text = "trap 'exit 3' TERM; (sleep 60 & sleep 60 & wait) & echo up; while :; do sleep 0.1; done";
-        let mut child =
-            start(shell, directory.path(), &run_script(None, &id, &[], &command(&["sh", "-c", text])));
+        let mut child = start(
+            shell,
+            directory.path(),
+            &run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", text])),
+        );
         let record = directory.path().join(".crabbox/runs").join(id.as_str());
         wait_for("the record", || record.exists());
         let killed = run(shell, directory.path(), &kill_script(None, &id, 2_000));
@@ -129,8 +141,12 @@ fn a_run_is_killed_with_its_children_and_keeps_the_code_it_chose() {
 fn a_command_that_ignores_sigterm_is_killed_all_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let id = run_id(6);
-    let script =
-        run_script(None, &id, &[], &command(&["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]));
+    let script = run_script(
+        None,
+        &id,
+        &BTreeMap::new(),
+        &command(&["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]),
+    );
     let mut child = start(&["sh"], directory.path(), &script);
     wait_for("the record", || directory.path().join(".crabbox/runs").join(id.as_str()).exists());
     let killed = run(&["sh"], directory.path(), &kill_script(None, &id, 200));
@@ -145,7 +161,7 @@ fn a_run_ends_itself_when_what_started_it_is_gone() {
         let id = run_id(7);
         let flag = directory.path().join("alive");
         let text = format!("while :; do touch {}; sleep 0.1; done", flag.display());
-        let script = run_script(None, &id, &[], &command(&["sh", "-c", &text]));
+        let script = run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", &text]));
         std::fs::write(directory.path().join("script"), script).unwrap();
         // A shell between us and the loader, which is killed.
         let mut between = Command::new("sh")

@@ -2,7 +2,7 @@
 #
 # Everything is staged beside the workspace. One rename commits; from there an idempotent roll-forward
 # leads to the new tree, now or in the next sync. Before the rename the old tree is whole. What was never
-# managed is left alone.
+# managed is left alone, unless cbx_full says that everything goes.
 cbx_sync=$PWD/.crabbox/sync
 cbx_ws=$PWD/ws
 cbx_fail() { echo "crabbox: $1" >&2; exit 1; }
@@ -14,6 +14,9 @@ mkdir -p "$cbx_sync" && cd "$cbx_sync" || cbx_fail "cannot make $cbx_sync"
 cbx_forward() {
   if [ -d redo/files ]; then
     [ ! -L "$cbx_ws" ] || rm -f "$cbx_ws" || return
+    if [ -e redo/full ] && [ ! -e redo/old ] && [ -e "$cbx_ws" ]; then
+      mv "$cbx_ws" redo/old || return
+    fi
     if [ ! -d "$cbx_ws" ]; then
       mv redo/files "$cbx_ws" || return
     else
@@ -49,6 +52,7 @@ rm -rf stage && mkdir stage || cbx_fail "cannot make $cbx_sync/stage"
 tar -xpf - -C stage || { rm -rf stage; cbx_fail "cannot unpack the bundle"; }
 [ -f stage/complete ] || { rm -rf stage; cbx_fail "the bundle is cut short"; }
 mkdir -p stage/files
+[ -z "$cbx_full" ] || : >stage/full
 mv stage redo || cbx_fail "cannot commit the sync"
 cbx_forward || cbx_fail "cannot place the files; the next sync goes on from here"
 echo applied

@@ -15,9 +15,11 @@ use crate::remote::Script;
 
 const APPLY: &str = include_str!("apply.sh");
 
-/// The script that applies the bundle which follows it on standard input.
-pub(crate) fn apply_script(root: Option<&str>) -> Vec<u8> {
+/// The script that applies the bundle which follows it on standard input. With `full` the bundle replaces
+/// the whole workspace, also what was never managed.
+pub(crate) fn apply_script(root: Option<&str>, full: bool) -> Vec<u8> {
     let mut script = Script::new(root);
+    script.line(if full { "cbx_full=1" } else { "cbx_full=" });
     script.source(APPLY);
     script.finish()
 }

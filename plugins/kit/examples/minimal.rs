@@ -2,14 +2,9 @@
 
 use std::{io::ErrorKind, path::PathBuf, process::ExitCode};
 
-use crabbox_provider_kit::protocol::{
-    AcquireParams, AcquireResult, LeaseId, ReleaseOutcome, ReleaseParams, ReleaseResult, RunParams, RunResult,
-};
-use crabbox_provider_kit::{
-    About, Configured, Context, Doing, Error, GRACE, Process, Provider, Result, Secrets,
-};
+use crabbox_provider_kit::{protocol::*, *};
 
-/// The configuration: `--minimal-root`, `CRABBOX_MINIMAL_ROOT`, and `root` in the YAML block `minimal`.
+/// The configuration: `--minimal-root`, `CRABBOX_MINIMAL_ROOT`, or `root` in the YAML block `minimal`.
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Config {
     /// The directory that holds the leases.
@@ -19,17 +14,11 @@ struct Config {
 
 struct Minimal(Config);
 
-impl Minimal {
-    fn directory(&self, lease: &LeaseId) -> PathBuf {
-        self.0.root.join(lease.as_str())
-    }
-}
-
 impl Provider for Minimal {
     type Config = Config;
 
     fn about() -> About {
-        About::new("minimal", env!("CARGO_PKG_VERSION")).feature("outputPaths").feature("concurrent")
+        About::new("minimal", env!("CARGO_PKG_VERSION")).feature("outputPaths")
     }
 
     fn configure(config: Config, _: &Secrets) -> Configured<Self> {
@@ -37,21 +26,22 @@ impl Provider for Minimal {
     }
 
     async fn acquire(&self, params: AcquireParams, _: &Context) -> Result<AcquireResult> {
-        let directory = self.directory(&params.lease.id);
+        let directory = self.0.root.join(params.lease.id.as_str());
         std::fs::create_dir_all(&directory).doing(|| format!("make `{}`", directory.display()))?;
         Ok(AcquireResult::default())
     }
 
     async fn run(&self, params: RunParams, context: &Context) -> Result<RunResult> {
-        let [program, arguments @ ..] = &*params.argv else { return Err(Error::internal("no argv")) };
-        let Some(lease) = &params.lease else { return Err(Error::internal("no lease")) };
+        let ([program, arguments @ ..], Some(lease)) = (&*params.argv, &params.lease) else {
+            return Err(Error::internal("a run without a program or a lease"));
+        };
         let mut command = tokio::process::Command::new(program);
-        command.args(arguments).current_dir(self.directory(&lease.id));
+        command.args(arguments).current_dir(self.0.root.join(lease.id.as_str()));
         Process::spawn(context, command, &params)?.finish(context, GRACE).await
     }
 
     async fn release(&self, params: ReleaseParams, _: &Context) -> Result<ReleaseResult> {
-        let outcome = match std::fs::remove_dir_all(self.directory(&params.lease.id)) {
+        let outcome = match std::fs::remove_dir_all(self.0.root.join(params.lease.id.as_str())) {
             Ok(()) => ReleaseOutcome::Released,
             Err(error) if error.kind() == ErrorKind::NotFound => ReleaseOutcome::Absent,
             Err(error) => return Err(error.into()),
@@ -61,5 +51,5 @@ impl Provider for Minimal {
 }
 
 fn main() -> ExitCode {
-    crabbox_provider_kit::serve::<Minimal>()
+    serve::<Minimal>()
 }

@@ -32,6 +32,7 @@ mod stdio;
 
 pub mod group;
 pub mod processes;
+pub mod testing;
 
 pub use about::About;
 pub use cancel::CancelToken;

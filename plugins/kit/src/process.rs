@@ -37,13 +37,15 @@ const HURRY: Duration = Duration::from_millis(700);
 pub struct Process {
     child: Child,
     group: Pid,
-    ended: bool,
+    status: Option<ExitStatus>,
     pumps: Vec<Pump>,
+    sent: Result<()>,
 }
 
+/// A task that moves output, and how it is told that the process has ended.
 #[derive(Debug)]
 struct Pump {
-    ended: oneshot::Sender<()>,
+    ended: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<()>>,
 }
 
@@ -77,15 +79,25 @@ impl Process {
         let Some(group) = group else { return Err(Error::internal("a process was started without an id")) };
         let pumps = open.into_iter().map(|(source, sink)| {
             let (ended, over) = oneshot::channel();
-            Pump { ended, task: tokio::spawn(pump(source, sink, over)) }
+            Pump { ended: Some(ended), task: tokio::spawn(pump(source, sink, over)) }
         });
-        Ok(Self { child, group, ended: false, pumps: pumps.collect() })
+        Ok(Self { child, group, status: None, pumps: pumps.collect(), sent: Ok(()) })
     }
 
-    /// The process's id, which is its group's too. Not given to another before [`wait`](Self::wait)
-    /// returns.
+    /// The process's id, which is its group's too. It is not given to another process before
+    /// [`ended`](Self::ended) or [`wait`](Self::wait) returns.
     pub fn group(&self) -> Pid {
         self.group
+    }
+
+    /// Waits until the process has ended; its output may still be on its way. May be dropped and called
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// `internal` when the system does not say.
+    pub async fn ended(&mut self) -> Result<()> {
+        self.exit().await.map(|_| ())
     }
 
     /// Waits until the process has ended and its output is sent. May be dropped and called again.
@@ -96,17 +108,25 @@ impl Process {
     ///
     /// `transport` when its output cannot be sent.
     pub async fn wait(&mut self) -> Result<RunResult> {
-        let status = self.child.wait().await.doing(|| "wait for a process".to_owned())?;
-        self.ended = true;
-        let mut sent = Ok(());
-        for Pump { ended, task } in std::mem::take(&mut self.pumps) {
-            // Gone already if the pipe has ended.
-            let _ = ended.send(());
-            let pumped =
-                task.await.unwrap_or_else(|error| Err(Error::internal("output was lost").cause(error)));
-            sent = sent.and(pumped);
+        let status = self.exit().await?;
+        while let Some(pump) = self.pumps.last_mut() {
+            // Nobody listens if the pipe has ended by itself.
+            let _ = pump.ended.take().map(|ended| ended.send(()));
+            let pumped = (&mut pump.task).await;
+            let pumped = pumped.unwrap_or_else(|error| Err(Error::internal("output was lost").cause(error)));
+            self.sent = std::mem::replace(&mut self.sent, Ok(())).and(pumped);
+            self.pumps.pop();
         }
-        sent.map(|()| result_of(status))
+        self.sent.clone().map(|()| result_of(status))
+    }
+
+    async fn exit(&mut self) -> Result<ExitStatus> {
+        let status = match self.status {
+            Some(status) => status,
+            None => self.child.wait().await.doing(|| "wait for a process".to_owned())?,
+        };
+        self.status = Some(status);
+        Ok(status)
     }
 
     /// Waits like [`wait`](Self::wait) and obeys a cancel: for a process that is the run itself, not just
@@ -123,9 +143,13 @@ impl Process {
         let cancel = context.cancel();
         tokio::select! {
             biased;
-            result = self.wait() => return result,
+            ended = self.ended() => return match ended {
+                Ok(()) => self.wait().await,
+                Err(error) => Err(error),
+            },
             _ = cancel.cancelled() => {}
         }
+        // Not waited for yet, so that its number, and with it its group, stays its own.
         let hurry = async {
             cancel.closing().await;
             sleep(HURRY).await;
@@ -148,7 +172,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.status.is_none() {
             group::signal(self.group, rustix::process::Signal::KILL);
         }
         for pump in &self.pumps {

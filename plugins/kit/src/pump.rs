@@ -32,14 +32,7 @@ pub(crate) async fn pump(
         let mut limited = (&mut source).take(left.min(MAX_CHUNK) as u64);
         tokio::select! {
             biased;
-            read = limited.read_buf(&mut buffer) => {
-                let count = read?;
-                if count == 0 {
-                    break;
-                }
-                left -= if over { count } else { 0 };
-                sink.gather(&buffer).await?;
-            }
+            // First, because a chatty process in the background never lets the pipe run dry.
             _ = &mut ended, if !over => {
                 over = true;
                 left = ioctl_fionread(&source).map_err(std::io::Error::from)? as usize;
@@ -50,6 +43,14 @@ pub(crate) async fn pump(
                     (held, tail) if held > tail => sink.write(&[]).await?,
                     _ => sink.flush().await?,
                 }
+            }
+            read = limited.read_buf(&mut buffer) => {
+                let count = read?;
+                if count == 0 {
+                    break;
+                }
+                left -= if over { count } else { 0 };
+                sink.gather(&buffer).await?;
             }
         }
         due = match (due, sink.held()) {

@@ -7,7 +7,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crabbox_protocol::{HostMessage, LineBuffer, Method, Remote, RequestId, decode_host_line, feature};
+use crabbox_protocol::{
+    HostMessage, Incoming, LineBuffer, Method, Remote, RequestId, decode_host_line, feature,
+};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::mpsc;
@@ -65,14 +67,15 @@ pub(crate) async fn serve_until<P: Provider>(
     drop(outbox);
     if timeout(FLUSH, &mut writer).await.is_err() {
         writer.abort();
+        let _ = writer.await;
     }
 }
 
 /// A request on its way to the worker.
 struct Call {
     id: RequestId,
-    method: String,
-    params: Box<RawValue>,
+    /// Method and parameters, unless the line was only good enough to tell whom to answer.
+    request: Result<(String, Box<RawValue>)>,
     cancel: CancelToken,
 }
 
@@ -95,27 +98,18 @@ async fn read(mut input: impl AsyncRead + Unpin, calls: &mpsc::Sender<Call>, req
 }
 
 async fn take(line: &[u8], calls: &mpsc::Sender<Call>, requests: &Requests) {
-    match decode_host_line(line) {
-        Ok(HostMessage::Request(id, method, params)) => {
-            let cancel = requests.open(id);
-            let _ = calls.send(Call { id, method, params, cancel }).await;
+    let (id, request) = match decode_host_line(line) {
+        Ok(HostMessage::Request(id, method, params)) => (id, Ok((method, params))),
+        Ok(HostMessage::Cancel(cancel)) => return requests.cancel(cancel.request, cancel.reason),
+        Ok(HostMessage::Unknown(_)) => return,
+        Err(Incoming { id: Some(id), message }) => {
+            (id, Err(Error::internal("cannot read a request").cause(message)))
         }
-        Ok(HostMessage::Cancel(cancel)) => requests.cancel(cancel.request, cancel.reason),
-        Ok(HostMessage::Unknown(_)) => {}
-        Err(bad) => match bad.id {
-            // Answered like any other, by a method that nobody has.
-            Some(id) => {
-                let call = Call {
-                    id,
-                    method: bad.message,
-                    params: RawValue::NULL.to_owned(),
-                    cancel: requests.open(id),
-                };
-                let _ = calls.send(call).await;
-            }
-            None => complain(&format!("a line from the host was ignored: {}", bad.message)),
-        },
-    }
+        Err(Incoming { id: None, message }) => {
+            return complain(&format!("a line from the host was ignored: {message}"));
+        }
+    };
+    let _ = calls.send(Call { id, request, cancel: requests.open(id) }).await;
 }
 
 /// Answers requests until there are no more and each has its response.
@@ -123,32 +117,56 @@ async fn work<P: Provider>(mut queue: mpsc::Receiver<Call>, requests: Requests, 
     let mut setup = Setup::<P>::new();
     let concurrent = setup.manifest().feature(feature::CONCURRENT);
     let mut under_way = JoinSet::new();
-    while let Some(call) = queue.recv().await {
+    while let Some(Call { id, request, cancel }) = queue.recv().await {
         let (requests, outbox) = (requests.clone(), outbox.clone());
-        match call.method.parse() {
+        let (method, params) = match request {
+            Ok(request) => request,
+            Err(error) => {
+                answer(id, async { Err(error) }, &requests, &outbox).await;
+                continue;
+            }
+        };
+        match method.parse() {
             Ok(Method::Initialize) => {
-                answer(call.id, async { setup.initialize(&call.params) }, &requests, &outbox).await;
+                answer(id, async { setup.initialize(&params) }, &requests, &outbox).await;
             }
             Ok(Method::Configure) => {
-                answer(call.id, async { setup.configure(&call.params) }, &requests, &outbox).await;
+                answer(id, async { setup.configure(&params) }, &requests, &outbox).await;
             }
-            _ if concurrent => {
-                under_way.spawn(answer_call(call, setup.clone(), requests, outbox));
-                while under_way.try_join_next().is_some() {}
+            _ => {
+                let setup = setup.clone();
+                let work = async move {
+                    let context = Context::new(id, cancel, outbox.clone());
+                    answer(id, begin(setup, method, params, context), &requests, &outbox).await;
+                };
+                if concurrent {
+                    under_way.spawn(work);
+                    while under_way.try_join_next().is_some() {}
+                } else {
+                    work.await;
+                }
             }
-            _ => answer_call(call, setup.clone(), requests, outbox).await,
         }
     }
     while under_way.join_next().await.is_some() {}
 }
 
-async fn answer_call<P: Provider>(call: Call, setup: Setup<P>, requests: Requests, outbox: Outbox) {
-    let Call { id, method, params, cancel } = call;
-    if cancel.is_cancelled() {
-        return answer(id, async { Err(never_begun(&method)) }, &requests, &outbox).await;
+/// Calls the provider, unless the request was cancelled while it waited for its turn.
+async fn begin<P: Provider>(
+    setup: Setup<P>,
+    method: String,
+    params: Box<RawValue>,
+    context: Context,
+) -> Result<Box<RawValue>> {
+    if !context.cancel().is_cancelled() {
+        return setup.call(method, params, context).await;
     }
-    let context = Context::new(id, cancel, outbox.clone());
-    answer(id, setup.call(method, params, context), &requests, &outbox).await;
+    let error = Error::cancelled(format!("`{method}` was cancelled before it began"));
+    Err(match method.parse() {
+        Ok(Method::Acquire) => error.created(false),
+        Ok(Method::Run) => error.remote(Remote::Absent),
+        _ => error,
+    })
 }
 
 /// Does the work of a request and sends its one response.
@@ -163,18 +181,11 @@ async fn answer(
     outbox.respond(id, outcome).await;
 }
 
-/// The answer to a request that was cancelled while it waited for its turn.
-fn never_begun(method: &str) -> Error {
-    let error = Error::cancelled(format!("`{method}` was cancelled before it began"));
-    match method.parse() {
-        Ok(Method::Acquire) => error.created(false),
-        Ok(Method::Run) => error.remote(Remote::Absent),
-        _ => error,
-    }
-}
-
 /// Says something to whoever reads the plugin's standard error.
 #[expect(clippy::print_stderr, reason = "standard error is free text for people, by the protocol")]
 fn complain(text: &str) {
     eprintln!("{text}");
 }
+
+#[cfg(test)]
+mod tests;

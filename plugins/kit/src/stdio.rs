@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::thread::JoinHandle;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use rustix::fd::{AsFd as _, OwnedFd};
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -15,7 +16,7 @@ pub(crate) struct Stdio {
 
 /// What still has to be finished when the session is over.
 pub(crate) struct Streams {
-    copier: Option<JoinHandle<()>>,
+    copied: Option<mpsc::Receiver<()>>,
 }
 
 impl Stdio {
@@ -42,24 +43,29 @@ impl Stdio {
                 Receiver::from_owned_fd(reader.into())?
             }
         };
-        let (output, copier) = match Sender::from_owned_fd(self.output.try_clone()?) {
+        let (output, copied) = match Sender::from_owned_fd(self.output.try_clone()?) {
             Ok(output) => (output, None),
             Err(_) => {
                 let (mut reader, writer) = io::pipe()?;
                 let mut target = File::from(self.output);
-                let copier = std::thread::spawn(move || drop(io::copy(&mut reader, &mut target)));
-                (Sender::from_owned_fd(writer.into())?, Some(copier))
+                let (done, copied) = mpsc::channel();
+                std::thread::spawn(move || {
+                    let _ = io::copy(&mut reader, &mut target);
+                    let _ = done.send(());
+                });
+                (Sender::from_owned_fd(writer.into())?, Some(copied))
             }
         };
-        Ok((input, output, Streams { copier }))
+        Ok((input, output, Streams { copied }))
     }
 }
 
 impl Streams {
-    /// Waits until the last byte is where it belongs. Call it when the sender is gone.
+    /// Waits until the last byte is where it belongs, or for a moment where nobody takes it. Call it
+    /// when the sender is gone.
     pub(crate) fn finish(self) {
-        if let Some(copier) = self.copier {
-            let _ = copier.join();
+        if let Some(copied) = self.copied {
+            let _ = copied.recv_timeout(Duration::from_millis(200));
         }
     }
 }

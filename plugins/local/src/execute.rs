@@ -32,7 +32,10 @@ pub(crate) async fn run(store: &Store, params: RunParams, context: &Context) -> 
     let cancel = context.cancel();
     tokio::select! {
         biased;
-        result = process.wait() => return result,
+        ended = process.ended() => {
+            ended?;
+            return process.wait().await;
+        }
         _ = cancel.cancelled() => {}
     }
     // Not waited for yet, so that its number, and with it its group, stays its own.

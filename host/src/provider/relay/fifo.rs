@@ -8,8 +8,8 @@
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -36,7 +36,7 @@ impl Mover {
     /// Makes the FIFO and starts the thread that moves its bytes to `target`.
     pub(super) fn start(
         path: PathBuf,
-        target: BorrowedFd<'static>,
+        target: Target,
         shared: Arc<Shared>,
         broken: Arc<Notify>,
     ) -> io::Result<Self> {
@@ -49,6 +49,7 @@ impl Mover {
         let (woken, wake) = io::pipe()?;
         let finishing = Arc::new(AtomicBool::new(false));
         let (finished, done) = oneshot::channel();
+        let splice = cfg!(target_os = "linux");
         let thread = Thread {
             source,
             target,
@@ -56,7 +57,7 @@ impl Mover {
             finishing: finishing.clone(),
             shared,
             broken,
-            splice: cfg!(target_os = "linux"),
+            splice,
             buffer: Vec::new(),
         };
         std::thread::spawn(move || {
@@ -85,9 +86,18 @@ impl Mover {
     }
 }
 
+/// Where the bytes go.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// To a descriptor of this process.
+    Fd(BorrowedFd<'static>),
+    /// Into memory, as much of them as is captured.
+    Memory(Arc<Mutex<Vec<u8>>>),
+}
+
 struct Thread {
     source: OwnedFd,
-    target: BorrowedFd<'static>,
+    target: Target,
     woken: PipeReader,
     finishing: Arc<AtomicBool>,
     shared: Arc<Shared>,
@@ -113,13 +123,17 @@ impl Thread {
         if self.shared.broken.load(Ordering::Relaxed) {
             return self.discards();
         }
-        let moved = if self.splice { self.splices() } else { self.copies() };
+        let target = match &self.target {
+            Target::Fd(target) => *target,
+            Target::Memory(memory) => return keeps(&self.source, &mut self.buffer, memory),
+        };
+        let moved = if self.splice { self.splices(target) } else { self.copies(target) };
         match moved {
             Ok(count) => count > 0,
             Err(Errno::AGAIN | Errno::INTR) if !ready(self.source.as_fd(), PollFlags::IN) => false,
             Err(Errno::INTR) => true,
             Err(Errno::AGAIN) if self.shared.lossy.load(Ordering::Relaxed) => self.discards(),
-            Err(Errno::AGAIN) => self.wait(self.target, PollFlags::OUT),
+            Err(Errno::AGAIN) => self.wait(target, PollFlags::OUT),
             Err(Errno::INVAL) if self.splice => {
                 self.splice = false;
                 true
@@ -133,27 +147,27 @@ impl Thread {
     }
 
     #[cfg(target_os = "linux")]
-    fn splices(&mut self) -> Result<usize, Errno> {
+    fn splices(&mut self, target: BorrowedFd<'_>) -> Result<usize, Errno> {
         use rustix::pipe::{SpliceFlags, splice};
-        splice(&self.source, None, self.target, None, MOST, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)
+        splice(&self.source, None, target, None, MOST, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn splices(&mut self) -> Result<usize, Errno> {
+    fn splices(&mut self, _target: BorrowedFd<'_>) -> Result<usize, Errno> {
         Err(Errno::INVAL)
     }
 
     /// Copies as much as the target takes without blocking: whole blocks for a file, for all else what
     /// POSIX guarantees of a pipe that is ready.
-    fn copies(&mut self) -> Result<usize, Errno> {
-        if !ready(self.target, PollFlags::OUT) {
+    fn copies(&mut self, target: BorrowedFd<'_>) -> Result<usize, Errno> {
+        if !ready(target, PollFlags::OUT) {
             return Err(Errno::AGAIN);
         }
-        let file = fstat(self.target)
-            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        let file =
+            fstat(target).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
         self.buffer.resize(if file { 256 * 1024 } else { 512 }, 0);
         let count = rustix::io::read(&self.source, &mut self.buffer)?;
-        super::notes::write_all(self.target, &self.buffer[..count])?;
+        super::notes::write_all(target, &self.buffer[..count])?;
         Ok(count)
     }
 
@@ -179,6 +193,14 @@ impl Thread {
         // An order, or the session was dropped.
         matches!((&self.woken).read(&mut [0; 16]), Ok(1..))
     }
+}
+
+/// Keeps the beginning of what comes, and lets the rest go by.
+fn keeps(source: &OwnedFd, buffer: &mut Vec<u8>, memory: &Mutex<Vec<u8>>) -> bool {
+    buffer.resize(64 * 1024, 0);
+    let count = rustix::io::read(source, &mut *buffer).unwrap_or(0);
+    super::keep(&mut memory.lock().unwrap_or_else(PoisonError::into_inner), &buffer[..count]);
+    count > 0
 }
 
 /// Whether `fd` is ready now.

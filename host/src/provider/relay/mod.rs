@@ -8,10 +8,9 @@ mod fifo;
 mod notes;
 
 use std::borrow::Cow;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crabbox_protocol::{PathRef, Stream};
@@ -31,6 +30,8 @@ const CAPTURE: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Relay {
     way: Way,
+    /// What is captured.
+    kept: [Arc<Mutex<Vec<u8>>>; 2],
     shared: [Arc<Shared>; 2],
     broken: Arc<Notify>,
 }
@@ -39,11 +40,8 @@ pub(crate) struct Relay {
 enum Way {
     Notes([notes::Sink; 2]),
     Fifos([fifo::Mover; 2]),
-    /// Kept for the host to read.
-    Capture {
-        kept: [Vec<u8>; 2],
-        files: Option<[PathBuf; 2]>,
-    },
+    /// Notifications that are kept for the host.
+    Kept,
 }
 
 /// What the threads and the session tell each other.
@@ -74,56 +72,45 @@ impl Relay {
     /// To this process's own standard output and error. With `directory` the plugin writes to FIFOs
     /// that are made there.
     pub(crate) fn live(directory: Option<&Path>) -> Result<Self> {
-        let (shared, broken) = (<[Arc<Shared>; 2]>::default(), Arc::new(Notify::new()));
-        let way = match directory {
-            None => Way::Notes([Stream::Stdout, Stream::Stderr].map(|stream| {
-                notes::Sink::start(target(stream), shared[index(stream)].clone(), broken.clone())
+        let mut relay = Self::capture(None)?;
+        relay.way = match directory {
+            Some(directory) => relay.fifos(directory, |stream| fifo::Target::Fd(descriptor(stream)))?,
+            None => Way::Notes(STREAMS.map(|stream| {
+                let shared = relay.shared[index(stream)].clone();
+                notes::Sink::start(descriptor(stream), shared, relay.broken.clone())
             })),
-            Some(directory) => {
-                let start = |stream: Stream| {
-                    let path = directory.join(name(stream));
-                    let shared = shared[index(stream)].clone();
-                    fifo::Mover::start(path.clone(), target(stream), shared, broken.clone()).map_err(
-                        |error| {
-                            Error::failure(format!("cannot make the pipe `{}`", path.display())).cause(error)
-                        },
-                    )
-                };
-                Way::Fifos([start(Stream::Stdout)?, start(Stream::Stderr)?])
-            }
         };
-        Ok(Self { way, shared, broken })
+        Ok(relay)
     }
 
-    /// To the host, at most 64 KiB of each stream. With `directory` the plugin writes to files that are
+    /// To the host, at most 64 KiB of each stream. With `directory` the plugin writes to FIFOs that are
     /// made there.
     pub(crate) fn capture(directory: Option<&Path>) -> Result<Self> {
-        let make = |stream: Stream, directory: &Path| -> Result<PathBuf> {
-            let path = directory.join(name(stream));
-            fs::write(&path, b"").map_err(|error| {
-                Error::failure(format!("cannot make the file `{}`", path.display())).cause(error)
-            })?;
-            Ok(path)
+        let (kept, shared, broken) = Default::default();
+        let mut relay = Self { way: Way::Kept, kept, shared, broken };
+        if let Some(directory) = directory {
+            let target = |stream| fifo::Target::Memory(relay.kept[index(stream)].clone());
+            relay.way = relay.fifos(directory, target)?;
+        }
+        Ok(relay)
+    }
+
+    fn fifos(&self, directory: &Path, target: impl Fn(Stream) -> fifo::Target) -> Result<Way> {
+        let start = |stream: Stream| {
+            let path = directory.join(["stdout", "stderr"][index(stream)]);
+            let shared = self.shared[index(stream)].clone();
+            fifo::Mover::start(path.clone(), target(stream), shared, self.broken.clone()).map_err(|error| {
+                Error::failure(format!("cannot make the pipe `{}`", path.display())).cause(error)
+            })
         };
-        let files = match directory {
-            Some(directory) => Some([make(Stream::Stdout, directory)?, make(Stream::Stderr, directory)?]),
-            None => None,
-        };
-        Ok(Self {
-            way: Way::Capture { kept: Default::default(), files },
-            shared: Default::default(),
-            broken: Arc::default(),
-        })
+        Ok(Way::Fifos([start(Stream::Stdout)?, start(Stream::Stderr)?]))
     }
 
     /// Where the plugin is to write, if it is to write to paths.
     pub(crate) fn paths(&self) -> Option<[PathRef; 2]> {
-        let reference = |path: &Path| PathRef { path: path.to_string_lossy().into_owned() };
-        match &self.way {
-            Way::Notes(_) | Way::Capture { files: None, .. } => None,
-            Way::Fifos(movers) => Some([reference(movers[0].path()), reference(movers[1].path())]),
-            Way::Capture { files: Some(files), .. } => Some([reference(&files[0]), reference(&files[1])]),
-        }
+        let Way::Fifos(movers) = &self.way else { return None };
+        let reference = |mover: &fifo::Mover| PathRef { path: mover.path().to_string_lossy().into_owned() };
+        Some([reference(&movers[0]), reference(&movers[1])])
     }
 
     /// Takes output that came by notification. What there is no room for now is handed back.
@@ -139,12 +126,11 @@ impl Relay {
         let n = index(stream);
         match &mut self.way {
             Way::Notes(sinks) => Ok(sinks[n].offer(bytes.into_owned())),
-            Way::Capture { kept, files: None } => {
-                let room = CAPTURE.saturating_sub(kept[n].len());
-                kept[n].extend_from_slice(&bytes[..bytes.len().min(room)]);
+            Way::Kept => {
+                keep(&mut self.kept[n].lock().unwrap_or_else(PoisonError::into_inner), &bytes);
                 Ok(None)
             }
-            Way::Fifos(_) | Way::Capture { .. } => Err("it notified of output that it was given a path for"),
+            Way::Fifos(_) => Err("it notified of output that it was given a path for"),
         }
     }
 
@@ -191,14 +177,10 @@ impl Relay {
                     ended(mover.finish(), lossy).await;
                 }
             }
-            Way::Capture { kept: [stdout, stderr], files: None } => {
-                (delivered.stdout, delivered.stderr) = (stdout, stderr);
-            }
-            Way::Capture { files: Some(files), .. } => {
-                delivered.stdout = head(&files[0]);
-                delivered.stderr = head(&files[1]);
-            }
+            Way::Kept => {}
         }
+        [delivered.stdout, delivered.stderr] =
+            self.kept.map(|kept| std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner)));
         delivered.dropped = self.shared.iter().map(|s| s.dropped.load(Ordering::Relaxed)).sum();
         delivered.broken = self.shared[0].broken.load(Ordering::Relaxed);
         delivered
@@ -210,16 +192,13 @@ async fn ended(done: oneshot::Receiver<()>, lossy: bool) -> bool {
     if lossy { timeout(PATIENCE, done).await.is_ok() } else { done.await.is_ok() }
 }
 
-/// The beginning of a file, as much as is captured.
-fn head(path: &Path) -> Vec<u8> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    if let Ok(file) = fs::File::open(path) {
-        let _ = file.take(CAPTURE as u64).read_to_end(&mut bytes);
-    }
-    let _ = fs::remove_file(path);
-    bytes
+/// Adds to what is captured, up to the limit.
+fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
+    let room = CAPTURE.saturating_sub(kept.len());
+    kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }
+
+const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 
 fn index(stream: Stream) -> usize {
     match stream {
@@ -228,11 +207,7 @@ fn index(stream: Stream) -> usize {
     }
 }
 
-fn name(stream: Stream) -> &'static str {
-    ["stdout", "stderr"][index(stream)]
-}
-
-fn target(stream: Stream) -> BorrowedFd<'static> {
+fn descriptor(stream: Stream) -> BorrowedFd<'static> {
     match stream {
         Stream::Stdout => rustix::stdio::stdout(),
         Stream::Stderr => rustix::stdio::stderr(),

@@ -30,7 +30,11 @@ impl Lease {
     }
 
     fn input(&self) -> Vec<u8> {
-        let mut input = apply_script(None);
+        self.input_of(false)
+    }
+
+    fn input_of(&self, full: bool) -> Vec<u8> {
+        let mut input = apply_script(None, full);
         write_bundle(&Tree::read(self.here.path()).unwrap(), &mut input).unwrap();
         input
     }
@@ -182,6 +186,19 @@ fn a_link_in_the_place_of_a_directory_leads_nowhere() {
     assert_eq!(lease.tree(), tree_of(&[("dir/kept", "1")]));
     assert_eq!(fs::read_to_string(outside.path().join("old")).unwrap(), "theirs");
     assert!(!outside.path().join("kept").exists());
+}
+
+#[test]
+fn a_full_resync_leaves_nothing_else() {
+    let lease = Lease::new();
+    lease.write("a", "1");
+    lease.sync();
+    fs::create_dir_all(lease.ws().join("target")).unwrap();
+    fs::write(lease.ws().join("target/cache"), "stale").unwrap();
+    let (success, said) = lease.sync_with(&["sh"], &lease.input_of(true));
+    assert!(success, "{said}");
+    assert_eq!(lease.tree(), tree_of(&[("a", "1")]));
+    assert!(!lease.there.path().join(".crabbox/sync/redo").exists());
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! The command line: from words to a command, with the flags of the provider in use among ours.
+
+mod errors;
+mod provider_flags;
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    self, CleanupArgs, DoctorArgs, LeaseArgs, ListArgs, ProviderArgs, RunArgs, StatusArgs, StopArgs,
+    WarmupArgs,
+};
+use crate::config::{self, Env, HostFlags, ShowArgs};
+use crate::error::Result;
+use crate::host::Host;
+use crate::output::warn;
+use crate::plugins::{self, DescribeArgs, ListArgs as PluginsListArgs};
+
+/// Runs a command on your working tree, somewhere else, and leaves nothing behind
+#[derive(Debug, Parser)]
+#[command(name = "crabbox", version, disable_help_subcommand = false, arg_required_else_help = true)]
+#[command(max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(RunArgs),
+    Warmup(WarmupArgs),
+    List(ListArgs),
+    Status(StatusArgs),
+    #[command(visible_alias = "release")]
+    Stop(StopArgs),
+    Cleanup(CleanupArgs),
+    Doctor(DoctorArgs),
+    /// Look at the providers that are installed
+    #[command(subcommand)]
+    Plugins(PluginsCommand),
+    /// List the providers that are installed
+    #[command(hide = true)]
+    Providers(PluginsListArgs),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum PluginsCommand {
+    /// List the providers that are installed
+    List(PluginsListArgs),
+    /// Say what a provider can do and how it is configured
+    Describe(DescribeArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Show every setting and where it comes from
+    Show(ShowArgs),
+}
+
+/// Parses the words and does what they say. Returns what to exit with.
+pub(crate) async fn run(words: Vec<OsString>) -> Result<u8> {
+    let mut host = Host::open(Env::current()?)?;
+    let Some(parsed) = provider_flags::parse(&words, &mut host).await? else { return Ok(0) };
+    host.warnings().iter().for_each(warn);
+    let selection = parsed.selection(&host);
+    match parsed.cli.command {
+        Command::Run(args) => {
+            host.apply(&flags(&args.provider, Some(&args.lease)))?;
+            commands::run(&host, args, selection).await
+        }
+        Command::Warmup(args) => {
+            host.apply(&flags(&args.provider, Some(&args.lease)))?;
+            commands::warmup(&host, args, selection).await.map(|()| 0)
+        }
+        Command::List(args) => commands::list(&host, args).await.map(|()| 0),
+        Command::Status(args) => commands::status(&host, args, selection).await,
+        Command::Stop(args) => commands::stop(&host, args, selection).await.map(|()| 0),
+        Command::Cleanup(args) => commands::cleanup(&host, args).await,
+        Command::Doctor(args) => commands::doctor(&host, args, selection).await,
+        Command::Plugins(PluginsCommand::List(args)) | Command::Providers(args) => {
+            plugins::list(&host.plugins, &args).await.map(|()| 0)
+        }
+        Command::Plugins(PluginsCommand::Describe(args)) => {
+            plugins::describe(&host.plugins, &args).await.map(|()| 0)
+        }
+        Command::Config(ConfigCommand::Show(args)) => {
+            config::show(&args, &host.env, &host.paths, &host.files).await.map(|()| 0)
+        }
+    }
+}
+
+/// The flags among the host's settings.
+fn flags(provider: &ProviderArgs, lease: Option<&LeaseArgs>) -> HostFlags {
+    HostFlags {
+        provider: provider.provider.clone(),
+        ttl: lease.and_then(|lease| lease.ttl),
+        idle_timeout: lease.and_then(|lease| lease.idle_timeout),
+    }
+}

@@ -1,0 +1,132 @@
+//! A provider with its configuration, ready to be asked.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use crabbox_protocol::records::{Claim, ClaimPlugin};
+use crabbox_protocol::{ConfigureParams, ConfigureResult, Manifest, Problem};
+
+use super::Host;
+use crate::config::{FlagValues, Resolved, Schema, override_recorded, resolve};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::output::{foreign, warn};
+use crate::plugins::Found;
+use crate::provider::{Locks, Session, Spawn};
+
+/// A provider with its configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Chosen {
+    /// The provider's name.
+    pub(crate) name: String,
+    /// The executable.
+    pub(crate) found: Found,
+    /// What it says about itself.
+    pub(crate) manifest: Manifest,
+    /// What it is told.
+    pub(crate) params: ConfigureParams,
+    /// The environment that it gets.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// The variables that its configuration asks for.
+    pub(crate) pass: BTreeSet<String>,
+    /// What claims record of it.
+    pub(crate) plugin: ClaimPlugin,
+    /// The flags that a printed stop command repeats.
+    pub(crate) release_flags: Vec<String>,
+}
+
+impl Chosen {
+    /// With today's configuration. What the cached manifest does not allow, the plugin is asked about once.
+    pub(super) async fn from_config(host: &Host, name: &str, flags: &FlagValues) -> Result<Self> {
+        let find = |schema: &Schema| resolve(name, schema, &host.env, &host.files, flags);
+        Self::with(host, name, find).await
+    }
+
+    /// With the configuration that a lease was made with, and flags on top.
+    pub(super) async fn for_claim(host: &Host, claim: &Claim, flags: &FlagValues) -> Result<Self> {
+        let find =
+            |schema: &Schema| override_recorded(&claim.provider, schema, &claim.config, &host.env, flags);
+        Self::with(host, &claim.provider, find).await
+    }
+
+    async fn with(host: &Host, name: &str, find: impl Fn(&Schema) -> Result<Resolved>) -> Result<Self> {
+        let found = host.plugins.find(name)?;
+        let mut known = host.plugins.manifest(&found).await?;
+        let resolved = match find(&Schema::of(&known.manifest)) {
+            Ok(resolved) => resolved,
+            Err(_) => {
+                known = host.plugins.refresh(&found).await?;
+                find(&Schema::of(&known.manifest))?
+            }
+        };
+        resolved.warnings.iter().for_each(warn);
+        Ok(Self {
+            name: name.to_owned(),
+            env: host.plugins.environment(name, &known.manifest, &resolved.pass),
+            pass: resolved.pass,
+            plugin: ClaimPlugin {
+                version: known.manifest.version.clone(),
+                path: found.path.to_string_lossy().into_owned(),
+                sha256: known.sha256,
+            },
+            found,
+            params: ConfigureParams { config: resolved.config, secrets: resolved.secrets },
+            release_flags: resolved.release_flags,
+            manifest: known.manifest,
+        })
+    }
+
+    /// Starts the plugin and configures it. Everything that is wrong with the configuration is one error.
+    pub(crate) async fn connect(&self, host: &Host, locks: Locks) -> Result<(Session, ConfigureResult)> {
+        let session = self.open(locks).await?;
+        if *session.manifest() != self.manifest {
+            host.plugins.observed(&self.found, session.manifest())?;
+        }
+        self.configure(session).await
+    }
+
+    /// Starts the plugin.
+    pub(super) async fn open(&self, locks: Locks) -> Result<Session> {
+        let spawn = Spawn {
+            provider: self.name.clone(),
+            path: self.found.path.clone(),
+            env: self.env.clone(),
+            locks,
+        };
+        Ok(Session::open(&spawn).await?)
+    }
+
+    /// Configures a plugin that was started.
+    pub(super) async fn configure(&self, mut session: Session) -> Result<(Session, ConfigureResult)> {
+        match session.configure(&self.params).await {
+            Ok(result) if result.problems.is_empty() => Ok((session, result)),
+            Ok(result) => {
+                session.close().await;
+                Err(misconfigured(&self.name, &result.problems))
+            }
+            Err(error) => {
+                session.abandon().await;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// All that a plugin finds wrong with its configuration, as one error.
+fn misconfigured(provider: &str, problems: &[Problem]) -> Error {
+    let exit = problems.first().and_then(|problem| problem.kind).map_or(Exit::Usage, Exit::from);
+    let text = |problem: &Problem| match problem.key.as_str() {
+        "" => foreign(&problem.message),
+        key => format!("`{provider}.{}`: {}", foreign(key), foreign(&problem.message)),
+    };
+    let mut error = match problems {
+        [only] => Error::new(exit, format!("provider `{provider}` is not configured: {}", text(only))),
+        many => many.iter().fold(
+            Error::new(exit, format!("provider `{provider}` is not configured: {} problems", many.len())),
+            |error, problem| error.cause(text(problem)),
+        ),
+    };
+    error.hints = problems.iter().filter_map(|problem| problem.hint.as_deref().map(foreign)).collect();
+    error.hints.dedup();
+    error.hint(format!("`crabbox plugins describe {provider}` shows every key and where it can be set"))
+}

@@ -1,0 +1,176 @@
+//! Getting a new lease, and undoing what a failed attempt may have left.
+
+use crabbox_protocol::records::{Claim, ClaimState, Owner};
+use crabbox_protocol::{AcquireParams, Intent, LeaseState, Method, ReleaseReason, ResolveParams};
+use jiff::Timestamp;
+
+use super::held::{AskError, Held, check_id, merge, show_progress};
+use super::release::Released;
+use super::{after, shown};
+use crate::error::{Error, Result};
+use crate::output::{foreign, say};
+use crate::provider::{Ask, Event, Interrupts, ProviderError};
+
+/// What a new lease is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    /// The slug that the user asked for.
+    pub(crate) slug: Option<String>,
+    /// Who is to end it.
+    pub(crate) owner: Owner,
+    /// How long it may live, in milliseconds.
+    pub(crate) ttl_ms: u64,
+    /// How long it may stand unused, in milliseconds.
+    pub(crate) idle_timeout_ms: u64,
+}
+
+impl Held<'_> {
+    /// Asks for the lease whose claim says `acquiring`. On an error there is nothing left, or the claim
+    /// stays and the error says what to do.
+    pub(crate) async fn acquire(mut self, interrupts: &mut Interrupts) -> Result<Self> {
+        let params = acquire_params(&self.claim);
+        let (claims, id) = (self.host.claims(), self.claim.lease.id.clone());
+        let base = self.claim.clone();
+        let mut early = None;
+        let mut events = |event: Event| match event {
+            Event::Lease(event) if check_id(&base, &event.lease).is_ok() => {
+                let recorded = claims.update(&id, true, |claim| {
+                    merge(claim, &event.lease);
+                    Ok(())
+                });
+                early = recorded.ok().or(early.take());
+            }
+            event => show_progress(event),
+        };
+        let ask = Ask { interrupts: Some(interrupts), events: Some(&mut events), ..Ask::default() };
+        let answer = self.ask(&params, ask).await;
+        if let Some(claim) = early {
+            self.claim = claim;
+        }
+        let error = match answer {
+            Ok(result) => match check_id(&self.claim, &result.lease) {
+                Ok(()) => {
+                    if let Some(message) = &result.lease.message {
+                        say(foreign(message));
+                    }
+                    let claims = self.host.claims();
+                    self.claim = claims.update(&self.claim.lease.id, true, |claim| {
+                        merge(claim, &result.lease);
+                        claim.state = ClaimState::Leased;
+                        Ok(())
+                    })?;
+                    return Ok(self);
+                }
+                Err(error) => error,
+            },
+            // Nothing was sent, or certainly nothing was made.
+            Err(AskError::Host(error)) => {
+                self.forget().await?;
+                return Err(error);
+            }
+            Err(AskError::Provider(error)) if created_nothing(&error) => {
+                self.forget().await?;
+                return Err(error.into());
+            }
+            Err(AskError::Provider(error)) => error.into(),
+        };
+        Err(self.undo(error).await)
+    }
+
+    /// Looks for what a failed `acquire` may have left, and releases it.
+    async fn undo(self, error: Error) -> Error {
+        let (id, stop) = (self.claim.lease.id.clone(), self.stop_command());
+        match self.settle(ReleaseReason::Rollback).await {
+            Ok(Released::Gone) => error,
+            Ok(Released::Later(at)) => error.hint(format!(
+                "lease {id} may still appear; `crabbox cleanup --wait` makes sure of it ({} from now)",
+                shown((at - Timestamp::now()).try_into().unwrap_or_default())
+            )),
+            Err(undo) => error.cause(format!("undoing it failed: {undo}")).hint(format!(
+                "lease {id} may still be there: `{stop}` releases it, and so does `crabbox cleanup`"
+            )),
+        }
+    }
+
+    /// Finds out whether a lease that may or may not have been made is there, and releases it if it is.
+    ///
+    /// Creates land late. The claim goes only when two looks, the settling time apart, found nothing, or
+    /// when something was found and released.
+    pub(super) async fn settle(mut self, reason: ReleaseReason) -> Result<Released> {
+        let settle = self.claim.create_settle_ms;
+        loop {
+            if self.is_there().await? {
+                let action = self.claim.release;
+                return self.release(action, reason).await;
+            }
+            let now = Timestamp::now();
+            let first = self.claim.missing_since;
+            if first.is_some_and(|first| after(first, settle) <= now) {
+                return self.forget().await;
+            }
+            if first.is_none() {
+                let claims = self.host.claims();
+                self.claim = claims.update(&self.claim.lease.id, true, |claim| {
+                    claim.missing_since = Some(now);
+                    Ok(())
+                })?;
+            }
+            let again = after(first.unwrap_or(now), settle);
+            if again > now {
+                self.let_go().await;
+                return Ok(Released::Later(again));
+            }
+        }
+    }
+
+    /// Whether the lease is there, under the scope of the claim. Without `resolve`, a release that answers
+    /// `absent` is a look.
+    async fn is_there(&mut self) -> Result<bool> {
+        if !self.has(Method::Resolve) {
+            return self.release_and_look().await;
+        }
+        let params = ResolveParams { lease: self.claim.lease.clone(), intent: Intent::Release };
+        let result = self.ask_plainly(&params).await?;
+        match result.state {
+            LeaseState::Missing => Ok(false),
+            LeaseState::Unknown | LeaseState::Ambiguous => Err(Error::new(
+                crate::Exit::NotFound,
+                format!(
+                    "provider `{}` cannot tell whether lease {} exists",
+                    self.claim.provider, self.claim.lease.id
+                ),
+            )
+            .cause(foreign(result.message.as_deref().unwrap_or(result.state.name())))),
+            _ => {
+                if let Some(report) = &result.lease {
+                    self.record(report, true)?;
+                }
+                Ok(true)
+            }
+        }
+    }
+}
+
+/// Whether a failed `acquire` certainly made nothing.
+fn created_nothing(error: &ProviderError) -> bool {
+    match error {
+        ProviderError::Refused { error, .. } => {
+            error.data.as_ref().is_some_and(|data| data.created == Some(false))
+                || error.code == crabbox_protocol::ErrorObject::METHOD_NOT_FOUND
+        }
+        _ => false,
+    }
+}
+
+fn acquire_params(claim: &Claim) -> AcquireParams {
+    AcquireParams {
+        lease: claim.lease.clone(),
+        target: claim.target.clone(),
+        keep: claim.owner == Owner::User,
+        ttl_ms: claim.ttl_ms,
+        idle_timeout_ms: claim.idle_timeout_ms,
+        expires_at: claim.ttl_ms.map(|ttl| after(claim.created_at, ttl)),
+        expose: Vec::new(),
+        tailscale: None,
+    }
+}

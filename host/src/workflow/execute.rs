@@ -1,0 +1,260 @@
+//! Running the user's command on a lease, and making sure that it is dead when it has to be.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use crabbox_protocol::records::{Claim, ClaimRun};
+use crabbox_protocol::{CancelReason, KillParams, Method, Remote, RunId, RunResult, feature};
+use jiff::Timestamp;
+
+use super::held::{AFTER_DEATH, AskError, Held, same_scope};
+use super::ms;
+use super::script::{run_params, script_by};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::host::{Chosen, Host};
+use crate::lease::RunDir;
+use crate::output::{say, warn};
+use crate::provider::{Ask, Interrupts, Locks, ProviderError, Relay, Session};
+use crate::remote::{self, UserCommand};
+
+/// How long a run may take to end by itself after SIGTERM.
+const KILL_GRACE_MS: u64 = 5_000;
+
+/// The user's command and what goes with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// What to run.
+    pub(crate) command: UserCommand,
+    /// The forwarded environment.
+    pub(crate) env: BTreeMap<String, OsString>,
+    /// When to end it.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// How the command ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// What crabbox exits with because of it.
+    pub(crate) code: u8,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// Why it was ended, if it was.
+    pub(crate) cancelled: Option<CancelReason>,
+}
+
+impl Held<'_> {
+    /// Runs the command and relays its output. An error says that its end is not known, or that it never ran.
+    pub(super) async fn execute(&mut self, job: &Job, interrupts: &mut Interrupts) -> Result<Ran> {
+        let begun = Instant::now();
+        let run = self.run.as_ref().ok_or_else(|| Error::failure("a command needs a run"))?;
+        let (run_id, directory) = (run.id().clone(), run.path().to_owned());
+        let lease = self.claim.lease.clone();
+        let mut env = job.env.clone();
+        env.insert("CRABBOX_LEASE_ID".to_owned(), lease.id.as_str().into());
+        env.insert("CRABBOX_SLUG".to_owned(), lease.slug.clone().into());
+        let script = remote::run_script(lease.root.as_deref(), &run_id, &env, &job.command);
+        let stdin = run.file("script", |out| out.write_all(&script))?;
+
+        self.claim = self.host.claims().update(&lease.id, false, |claim| {
+            claim.last_used_at = Timestamp::now();
+            claim.runs.insert(run_id.clone(), ClaimRun { started_at: Timestamp::now() });
+            Ok(())
+        })?;
+        let by_path = self.session().await?.feature(feature::OUTPUT_PATHS);
+        let mut relay = Relay::live(by_path.then_some(directory.as_path()))?;
+        let mut params = run_params(Some(lease), run_id.clone(), Some(stdin), &relay);
+        params.timeout_ms = job.timeout.map(ms);
+        let heartbeat = self.heartbeat();
+        let answer = {
+            let ask = Ask {
+                deadline: job.timeout,
+                interrupts: Some(interrupts),
+                relay: Some(&mut relay),
+                events: None,
+            };
+            let call = self.ask(&params, ask);
+            tokio::select! {
+                answer = call => answer,
+                () = heartbeat => Err(AskError::Host(Error::failure("the heartbeat ended"))),
+            }
+        };
+        let cancelled = self.session.as_ref().and_then(|session| session.cancelled());
+        let delivered = relay.finish().await;
+        if delivered.dropped > 0 && !delivered.broken {
+            warn(format!("{} bytes of output were dropped: nobody read them", delivered.dropped));
+        }
+        let took = begun.elapsed();
+        let ended = match answer {
+            Ok(result) => Ok(Ran { code: self.exit_code(&result)?, took, cancelled }),
+            Err(error) => self.unclear(&run_id, error, took).await,
+        };
+        if ended.is_ok() {
+            self.forget_run(&run_id)?;
+        }
+        ended.map(
+            |ran| if delivered.broken { Ran { cancelled: Some(CancelReason::Hangup), ..ran } } else { ran },
+        )
+    }
+
+    /// The code that the command exited with, or 128 and its signal.
+    fn exit_code(&self, result: &RunResult) -> Result<u8> {
+        let fault = |what: &str| {
+            Err(Error::failure(format!("provider `{}` answered `run` with {what}", self.claim.provider))
+                .hint(format!("this is a fault of crabbox-provider-{}", self.claim.provider)))
+        };
+        match (result.exit_code, &result.signal) {
+            // A code is 8 bits everywhere it runs; one that is not must not come out as success.
+            (Some(code), None) => {
+                Ok(u8::try_from(code).unwrap_or(if code & 0xff == 0 { 1 } else { (code & 0xff) as u8 }))
+            }
+            (None, Some(signal)) => match signal.number() {
+                Some(number) => Ok(Exit::Signal(number).code()),
+                None => fault("a signal that has no number here"),
+            },
+            (None, None) => fault("neither an exit code nor a signal"),
+            (Some(_), Some(_)) => fault("an exit code and a signal"),
+        }
+    }
+
+    /// The command's end is not known: it is ended for certain, or the error says that it is not.
+    async fn unclear(&mut self, run: &RunId, error: AskError, took: Duration) -> Result<Ran> {
+        let error = match error {
+            // It was never sent.
+            AskError::Host(error) => {
+                self.forget_run(run)?;
+                return Err(error);
+            }
+            AskError::Provider(error) => error,
+        };
+        let (reason, proven) = match &error {
+            ProviderError::Cancelled { reason, remote, .. } => (Some(*reason), *remote != Remote::Unknown),
+            ProviderError::Deadline { .. } => (Some(CancelReason::Deadline), false),
+            _ => (None, false),
+        };
+        if !proven {
+            // A session that was told to cancel may still be at it.
+            self.restart().await;
+            if let Err(kill) = self.kill(run).await {
+                return Err(Error::from(error).cause(format!("ending it failed: {kill}")).hint(format!(
+                    "the command may still run on lease {}: `{} --force` ends both",
+                    self.claim.lease.id,
+                    self.stop_command()
+                )));
+            }
+        }
+        match reason {
+            Some(reason) => Ok(Ran { code: cancel_exit(reason).code(), took, cancelled: Some(reason) }),
+            None => {
+                self.forget_run(run)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Ends a run of another host, whose lock on the lease stays its own.
+    pub(super) async fn kill_of_another(
+        host: &Host,
+        chosen: &Chosen,
+        claim: &Claim,
+        run: &RunId,
+    ) -> Result<()> {
+        let (mut session, configured) = chosen.connect(host, Locks::default()).await?;
+        let killed = async {
+            same_scope(claim, &configured.scope)?;
+            kill(host, claim, &mut session, run).await.map_err(Killing::into_error)
+        };
+        let killed = killed.await;
+        session.close().await;
+        killed
+    }
+
+    /// Ends a run, all of it, from a process that had nothing to do with it.
+    pub(super) async fn kill(&mut self, run: &RunId) -> Result<()> {
+        let (host, claim) = (self.host, self.claim.clone());
+        match kill(host, &claim, self.session().await?, run).await {
+            Err(Killing::Session(error)) => {
+                if let Some(session) = self.session.take() {
+                    session.abandon().await;
+                }
+                Err(error)
+            }
+            Err(Killing::Unproven(error)) => Err(error),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Ends the runs whose hosts died, before anything else is done with the lease.
+    pub(super) async fn kill_abandoned(&mut self) -> Result<()> {
+        let abandoned: Vec<RunId> =
+            self.claim.runs.keys().filter(|run| !RunDir::is_alive(&self.host.paths, run)).cloned().collect();
+        for run in abandoned {
+            tokio::time::sleep(AFTER_DEATH).await;
+            say(format!("ending run {run}, whose host died"));
+            self.kill(&run).await?;
+            self.forget_run(&run)?;
+            drop(RunDir::take_over(&self.host.paths, run)?);
+        }
+        Ok(())
+    }
+
+    /// Takes a run out of the claim.
+    pub(super) fn forget_run(&mut self, run: &RunId) -> Result<()> {
+        self.claim = self.host.claims().update(&self.claim.lease.id, false, |claim| {
+            claim.runs.remove(run);
+            claim.last_used_at = Timestamp::now();
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+/// Why a run may still be alive.
+enum Killing {
+    /// The plugin could not be asked.
+    Session(Error),
+    /// The plugin cannot tell.
+    Unproven(Error),
+}
+
+impl Killing {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Session(error) | Self::Unproven(error) => error,
+        }
+    }
+}
+
+/// Ends a run by the plugin's `kill`, or by a script of ours where it has none.
+async fn kill(host: &Host, claim: &Claim, session: &mut Session, run: &RunId) -> Result<(), Killing> {
+    let remote = if session.manifest().has(Method::Kill) {
+        let params = KillParams { lease: claim.lease.clone(), run_id: run.clone(), grace_ms: KILL_GRACE_MS };
+        session.call(&params, Ask::default()).await.map_err(|error| Killing::Session(error.into()))?.remote
+    } else {
+        let script = remote::kill_script(claim.lease.root.as_deref(), run, KILL_GRACE_MS);
+        let said = script_by(host, session, &claim.lease, &script).await.map_err(Killing::Session)?;
+        match said.output.stdout.trim_ascii() {
+            b"dead" => Remote::Dead,
+            b"absent" => Remote::Absent,
+            _ => Remote::Unknown,
+        }
+    };
+    match remote {
+        Remote::Dead | Remote::Absent => Ok(()),
+        Remote::Unknown => {
+            let message = format!("run {run} on lease {} may still be alive", claim.lease.id);
+            Err(Killing::Unproven(Error::new(Exit::Transport, message)))
+        }
+    }
+}
+
+/// What crabbox exits with when it ended the command.
+pub(super) fn cancel_exit(reason: CancelReason) -> Exit {
+    match reason {
+        CancelReason::Deadline => Exit::Timeout,
+        // What a writer to a closed pipe exits with.
+        CancelReason::Hangup => Exit::Signal(13),
+        CancelReason::User | CancelReason::Unknown => Exit::Signal(2),
+    }
+}

@@ -1,0 +1,51 @@
+//! What commands do with leases. Every workflow is the host's: providers only provide.
+//!
+//! `run` is the story; the other modules are its chapters, and the same chapters serve `warmup`, `stop`,
+//! `status` and `cleanup`.
+
+mod acquire;
+mod cleanup;
+mod execute;
+mod heartbeat;
+mod held;
+mod one_shot;
+mod release;
+mod reuse;
+mod run;
+mod script;
+mod stop;
+mod sync;
+mod timing;
+
+pub(crate) use acquire::Wish;
+pub(crate) use cleanup::{Cleanup, cleanup};
+pub(crate) use execute::Job;
+pub(crate) use held::{same_scope, stop_command};
+pub(crate) use reuse::usable;
+pub(crate) use run::{LeasePlan, RunPlan, check_manifest, run, warm_up};
+pub(crate) use stop::stop;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// A span in milliseconds as a number that the wire takes.
+pub(crate) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A moment `ms` milliseconds after another; for ever is the end of time.
+pub(crate) fn after(moment: Timestamp, ms: u64) -> Timestamp {
+    let span = jiff::SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    moment.checked_add(span).unwrap_or(Timestamp::MAX)
+}
+
+/// A duration for people: rounded to milliseconds, or to seconds over a minute.
+pub(crate) fn shown(duration: Duration) -> String {
+    let rounded = if duration >= Duration::from_secs(60) {
+        Duration::from_secs(duration.as_secs())
+    } else {
+        Duration::from_millis(ms(duration))
+    };
+    humantime::format_duration(rounded).to_string().replace(' ', "")
+}

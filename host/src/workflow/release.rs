@@ -1,0 +1,104 @@
+//! Ending a lease.
+
+use std::time::Duration;
+
+use crabbox_protocol::records::ClaimState;
+use crabbox_protocol::{ReleaseAction, ReleaseOutcome, ReleaseParams, ReleaseReason};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::held::{AskError, Held};
+use crate::error::{Error, Result};
+use crate::output::{foreign, say};
+use crate::provider::Interrupts;
+
+/// How long a release that is under way is asked about.
+const PENDING: Duration = Duration::from_secs(5 * 60);
+
+/// How a release went.
+#[derive(Debug)]
+pub(crate) enum Released {
+    /// Nothing is left of the lease, nor of its claim.
+    Gone,
+    /// It is not over; look again at that time.
+    Later(Timestamp),
+}
+
+impl Held<'_> {
+    /// Releases the lease, and forgets it once that is confirmed. Repeating it is free.
+    pub(crate) async fn release(mut self, action: ReleaseAction, reason: ReleaseReason) -> Result<Released> {
+        let begun = Instant::now();
+        loop {
+            let (outcome, again) = self.ask_release(action, reason).await?;
+            match outcome {
+                ReleaseOutcome::Released | ReleaseOutcome::Absent => return self.forget().await,
+                ReleaseOutcome::Pending if begun.elapsed() > PENDING => {
+                    self.let_go().await;
+                    return Ok(Released::Later(super::after(Timestamp::now(), again)));
+                }
+                ReleaseOutcome::Pending => tokio::time::sleep(Duration::from_millis(again.min(30_000))).await,
+            }
+        }
+    }
+
+    /// Releases the lease while the user watches: one Ctrl-C warns, another leaves it.
+    pub(crate) async fn release_watched(
+        self,
+        action: ReleaseAction,
+        reason: ReleaseReason,
+        interrupts: &mut Interrupts,
+    ) -> Result<Released> {
+        let (id, slug, stop) =
+            (self.claim.lease.id.clone(), self.claim.lease.slug.clone(), self.stop_command());
+        let mut release = std::pin::pin!(self.release(action, reason));
+        let mut warned = false;
+        loop {
+            tokio::select! {
+                released = &mut release => {
+                    return released.map_err(|error| error.hint(format!("lease {id} may still be there: `{stop}` releases it")));
+                }
+                number = interrupts.next() => {
+                    if warned {
+                        return Err(Error::new(crate::Exit::Signal(number), format!("lease {id} was left as it is"))
+                            .hint(format!("`{stop}` releases it")));
+                    }
+                    say(format!("releasing {slug}; again to leave it"));
+                    warned = true;
+                }
+            }
+        }
+    }
+
+    /// Asks for the release once and says whether anything was there. For a provider without `resolve`.
+    pub(super) async fn release_and_look(&mut self) -> Result<bool> {
+        let (outcome, _) = self.ask_release(self.claim.release, ReleaseReason::Rollback).await?;
+        Ok(outcome != ReleaseOutcome::Absent)
+    }
+
+    /// One request, with the claim on disk saying so before it is sent.
+    async fn ask_release(
+        &mut self,
+        action: ReleaseAction,
+        reason: ReleaseReason,
+    ) -> Result<(ReleaseOutcome, u64)> {
+        if self.claim.state == ClaimState::Leased {
+            let claims = self.host.claims();
+            self.claim = claims.update(&self.claim.lease.id, true, |claim| {
+                claim.state = ClaimState::Releasing;
+                claim.release = claim.release.min(action);
+                Ok(())
+            })?;
+        }
+        let params = ReleaseParams { lease: self.claim.lease.clone(), action, reason };
+        let result = match self.ask_plainly(&params).await {
+            Ok(result) => result,
+            // A process that died may have been the last run's; a fresh one is asked once.
+            Err(AskError::Provider(error)) if !error.answered() => self.ask_plainly(&params).await?,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(message) = &result.message {
+            say(foreign(message));
+        }
+        Ok((result.outcome, result.retry_after_ms.unwrap_or(2_000)))
+    }
+}

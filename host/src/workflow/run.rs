@@ -1,0 +1,351 @@
+//! `crabbox run`: from the working tree to an exit code, with nothing left behind.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crabbox_protocol::records::{Claim, ClaimState, Owner};
+use crabbox_protocol::{
+    CancelReason, ConfigureResult, Lease, Lifecycle, Method, ReleaseAction, ReleaseReason,
+};
+use jiff::Timestamp;
+
+use super::acquire::Wish;
+use super::execute::{Job, Ran, cancel_exit};
+use super::held::Held;
+use super::release::Released;
+use super::reuse::{check_repository, claim_for};
+use super::sync::Bundle;
+use super::timing::Clock;
+use super::{ms, one_shot, shown};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::host::{Chosen, Host, Selection};
+use crate::lease::{LeaseLock, RunDir, new_lease_id, new_run_id};
+use crate::output::{self, say};
+use crate::provider::{Interrupts, Locks, Session};
+use crate::sync::Tree;
+
+/// A run whose every flag has been checked.
+#[derive(Debug)]
+pub(crate) struct RunPlan {
+    /// The provider, as the user chose it.
+    pub(crate) selection: Selection,
+    /// The provider, with its configuration.
+    pub(crate) chosen: Chosen,
+    /// The lease.
+    pub(crate) lease: LeasePlan,
+    /// The repository to bring over; absent with `--no-sync`.
+    pub(crate) repository: Option<PathBuf>,
+    /// Whether to replace the whole tree on the lease, caches included.
+    pub(crate) full_resync: bool,
+    /// The command; absent with `--sync-only`.
+    pub(crate) job: Option<Job>,
+    /// Whether to keep a new lease when something fails.
+    pub(crate) keep_on_failure: bool,
+    /// Whether another repository's lease may be used.
+    pub(crate) reclaim: bool,
+    /// What the user calls the run.
+    pub(crate) label: Option<String>,
+    /// Whether to print the timing record.
+    pub(crate) timing_json: bool,
+}
+
+/// Which lease to run on.
+#[derive(Debug)]
+pub(crate) enum LeasePlan {
+    /// One that is there.
+    Existing(Box<Claim>),
+    /// A new one.
+    New(Wish),
+}
+
+/// Runs the plan and returns what to exit with. Errors after the lease is there are printed here, because
+/// the lease is released after them.
+pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
+    let mut interrupts = Interrupts::listen()?;
+    let run = RunDir::create(&host.paths, new_run_id()?)?;
+    let mut clock = Clock::start(&plan.chosen.name, run.id());
+    clock.record.label = plan.label.clone();
+    clock.record.repo_path = plan.repository.as_ref().map(|root| root.to_string_lossy().into_owned());
+
+    let tree = plan.repository.as_deref().map(Tree::read).transpose()?;
+    if plan.chosen.manifest.lifecycle == Lifecycle::OneShot {
+        return one_shot::run(host, plan, tree, run, clock, &mut interrupts).await;
+    }
+    let limits = &plan.chosen.manifest.limits;
+    let most = [limits.bundle_max, limits.stdin_max].into_iter().flatten().min();
+    let bundle = tree.map(|tree| Bundle::pack(&tree, &run, most)).transpose()?;
+
+    let leasing = Instant::now();
+    let (mut held, new) = match &plan.lease {
+        LeasePlan::Existing(claim) => {
+            check_repository(claim, plan.repository.as_deref(), plan.reclaim)?;
+            let mut held = Held::reuse(host, plan.chosen.clone(), claim, Some(run)).await?;
+            claim_for(&mut held, plan.repository.as_deref())?;
+            (held, false)
+        }
+        LeasePlan::New(wish) => {
+            let root = plan.repository.clone();
+            let held =
+                make(host, &plan.selection, plan.chosen.clone(), wish, root, Some(run), &mut interrupts)
+                    .await?;
+            clock.record.lease_ms = Some(ms(leasing.elapsed()));
+            (held, true)
+        }
+    };
+    let lease = held.claim().lease.clone();
+    let verb = if new { "leased" } else { "using" };
+    say(format!("{verb} {} slug={} provider={}", lease.id, lease.slug, held.claim().provider));
+    (clock.record.lease_id, clock.record.slug) = (Some(lease.id.clone()), Some(lease.slug.clone()));
+
+    let outcome = work(&mut held, &plan, bundle, &mut clock, &mut interrupts).await;
+    let (mut code, failed) = conclude(outcome, &mut clock, &interrupts);
+    let keeps = !new || held.claim().owner == Owner::User || (plan.keep_on_failure && failed);
+    if keeps {
+        keep(held, new, failed, &mut clock).await?;
+    } else if let Some(error) = release(held, &mut clock, &mut interrupts).await {
+        output::error(&error);
+        if code == 0 {
+            code =
+                if matches!(error.exit, Exit::Signal(_)) { error.exit.code() } else { Exit::Failure.code() };
+            clock.record.exit_code = code.into();
+        }
+    }
+    clock.print(plan.timing_json)?;
+    Ok(code)
+}
+
+/// `crabbox warmup`: a lease that stays.
+pub(crate) async fn warm_up(
+    host: &Host,
+    selection: &Selection,
+    chosen: Chosen,
+    wish: &Wish,
+    root: Option<PathBuf>,
+) -> Result<()> {
+    let begun = Instant::now();
+    let mut interrupts = Interrupts::listen()?;
+    let held = make(host, selection, chosen, wish, root, None, &mut interrupts).await?;
+    let claim = held.claim().clone();
+    if let Some(exit) = interrupts.exit() {
+        held.release_watched(claim.release, ReleaseReason::User, &mut interrupts).await?;
+        return Err(Error::new(exit, "interrupted"));
+    }
+    held.let_go().await;
+    output::data(&format!(
+        "leased {} slug={} provider={}\n",
+        claim.lease.id, claim.lease.slug, claim.provider
+    ))?;
+    say(format!("warmup complete total={}", shown(begun.elapsed())));
+    say(format!(
+        "use it: crabbox run --id {} -- COMMAND; end it: {}",
+        claim.lease.slug,
+        super::held::stop_command(&claim)
+    ));
+    Ok(())
+}
+
+/// Makes a lease: lock, plugin, claim, and only then the request.
+async fn make<'a>(
+    host: &'a Host,
+    selection: &Selection,
+    chosen: Chosen,
+    wish: &Wish,
+    repo_root: Option<PathBuf>,
+    run: Option<RunDir>,
+    interrupts: &mut Interrupts,
+) -> Result<Held<'a>> {
+    let id = new_lease_id()?;
+    let lock = LeaseLock::exclusive(&host.paths, &id, || ()).await?;
+    let made = prepare(host, selection, chosen, wish, repo_root, &lock, run.as_ref(), id).await;
+    let (chosen, session, claim) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            lock.remove();
+            return Err(error);
+        }
+    };
+    let mut held = Held::new(host, chosen, lock, claim);
+    (held.session, held.run) = (Some(session), run);
+    held.acquire(interrupts).await
+}
+
+/// Starts and configures the plugin, and writes the claim. Nothing exists at the provider yet.
+#[expect(clippy::too_many_arguments, reason = "a step of `make`, apart for its error path")]
+async fn prepare(
+    host: &Host,
+    selection: &Selection,
+    chosen: Chosen,
+    wish: &Wish,
+    repo_root: Option<PathBuf>,
+    lock: &LeaseLock,
+    run: Option<&RunDir>,
+    id: crabbox_protocol::LeaseId,
+) -> Result<(Chosen, Session, Claim)> {
+    let locks = || -> Result<Locks> {
+        Ok(Locks { lease: Some(lock.for_guard()?), run: run.map(RunDir::for_guard).transpose()?.flatten() })
+    };
+    let (chosen, session, configured) = selection.connect(host, chosen, locks).await?;
+    let mut claim = new_claim(&chosen, &configured, wish, repo_root, id);
+    match host.claims().create(&mut claim, wish.slug.as_deref()) {
+        Ok(()) => Ok((chosen, session, claim)),
+        Err(error) => {
+            session.close().await;
+            Err(error)
+        }
+    }
+}
+
+fn new_claim(
+    chosen: &Chosen,
+    configured: &ConfigureResult,
+    wish: &Wish,
+    repo_root: Option<PathBuf>,
+    id: crabbox_protocol::LeaseId,
+) -> Claim {
+    let now = Timestamp::now();
+    let limits = &chosen.manifest.limits;
+    Claim {
+        version: 1,
+        lease: Lease {
+            id,
+            slug: String::new(),
+            name: String::new(),
+            labels: Default::default(),
+            crew: None,
+            r#ref: None,
+            state: None,
+            root: None,
+        },
+        revision: String::new(),
+        state: ClaimState::Acquiring,
+        owner: wish.owner,
+        provider: chosen.name.clone(),
+        plugin: chosen.plugin.clone(),
+        scope: configured.scope.clone(),
+        credential: configured.credential.clone(),
+        config: chosen.params.config.clone(),
+        secrets: chosen.params.secrets.clone(),
+        release: configured.release.unwrap_or(ReleaseAction::Delete),
+        repo_root: repo_root.map(|root| root.to_string_lossy().into_owned()),
+        target: chosen.manifest.targets.first().cloned(),
+        ssh: None,
+        endpoints: Vec::new(),
+        created_at: now,
+        last_used_at: now,
+        idle_timeout_ms: Some(wish.idle_timeout_ms),
+        ttl_ms: Some(wish.ttl_ms),
+        expires_at: None,
+        create_settle_ms: limits.create_settle_ms.unwrap_or(crabbox_protocol::Limits::CREATE_SETTLE_MS),
+        cleanup_grace_ms: limits.cleanup_grace_ms.unwrap_or(0),
+        missing_since: None,
+        runs: Default::default(),
+    }
+}
+
+/// What the lease is for: sync, then the command.
+async fn work(
+    held: &mut Held<'_>,
+    plan: &RunPlan,
+    bundle: Option<Bundle>,
+    clock: &mut Clock,
+    interrupts: &mut Interrupts,
+) -> Result<Option<Ran>> {
+    let interrupted = |interrupts: &Interrupts| match interrupts.exit() {
+        Some(exit) => Err(Error::new(exit, "interrupted")),
+        None => Ok(()),
+    };
+    interrupted(interrupts)?;
+    held.kill_abandoned().await?;
+    match bundle {
+        Some(bundle) => {
+            let synced = held.sync(bundle, plan.full_resync, interrupts).await;
+            interrupted(interrupts)?;
+            clock.synced(synced?);
+        }
+        None => clock.sync_skipped(),
+    }
+    let Some(job) = &plan.job else {
+        output::data(&format!("synced {}\n", held.workspace()))?;
+        return Ok(None);
+    };
+    held.lock.share()?;
+    held.execute(job, interrupts).await.map(Some)
+}
+
+/// Turns what happened into an exit code, and prints what went wrong. Says whether anything failed.
+fn conclude(outcome: Result<Option<Ran>>, clock: &mut Clock, interrupts: &Interrupts) -> (u8, bool) {
+    match outcome {
+        Ok(None) => (0, false),
+        Ok(Some(ran)) => {
+            clock.record.command_ms = ms(ran.took);
+            let code = match ran.cancelled {
+                Some(CancelReason::User) => interrupts.exit().unwrap_or(Exit::Signal(2)).code(),
+                Some(reason) => cancel_exit(reason).code(),
+                None => ran.code,
+            };
+            if ran.cancelled == Some(CancelReason::Deadline) {
+                output::error(&Error::new(
+                    Exit::Timeout,
+                    format!("the command was ended after {}: its time was over", shown(ran.took)),
+                ));
+            }
+            clock.ended(code, ran.cancelled, true);
+            (code, code != 0)
+        }
+        Err(error) => {
+            let code = interrupts.exit().unwrap_or(error.exit).code();
+            output::error(&error);
+            clock.ended(code, interrupts.exit().map(|_| CancelReason::User), false);
+            (code, true)
+        }
+    }
+}
+
+/// Leaves the lease as it is, the user's from now on.
+async fn keep(mut held: Held<'_>, new: bool, failed: bool, clock: &mut Clock) -> Result<()> {
+    let stop = held.stop_command();
+    clock.record.stop_command = Some(stop.clone());
+    if new {
+        held.give_to_user()?;
+        let slug = &held.claim().lease.slug;
+        let why = if failed { "kept for you to look at" } else { "kept" };
+        say(format!("lease {slug} is {why}: crabbox run --id {slug} -- COMMAND uses it, {stop} ends it"));
+    }
+    held.let_go().await;
+    Ok(())
+}
+
+/// Releases the run's own lease.
+async fn release(held: Held<'_>, clock: &mut Clock, interrupts: &mut Interrupts) -> Option<Error> {
+    let (begun, stop, action) = (Instant::now(), held.stop_command(), held.claim().release);
+    let error = match held.release_watched(action, ReleaseReason::End, interrupts).await {
+        Ok(Released::Gone) => {
+            clock.record.lease_released = true;
+            None
+        }
+        Ok(Released::Later(_)) => Some(
+            Error::failure("the provider has not confirmed the release")
+                .hint("`crabbox cleanup --wait` finishes it"),
+        ),
+        Err(error) => Some(error),
+    };
+    clock.record.release_ms = Some(ms(begun.elapsed()));
+    if let Some(error) = &error {
+        clock.record.release_error = Some(error.to_string());
+        clock.record.stop_command = Some(stop);
+    }
+    error
+}
+
+/// Refuses what the provider cannot do, from its manifest alone.
+pub(crate) fn check_manifest(chosen: &Chosen) -> Result<()> {
+    if chosen.manifest.has(Method::Run) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "provider `{}` hands over SSH leases, which this crabbox cannot run on",
+        chosen.name
+    ))
+    .hint("update crabbox, or choose another provider with `--provider`"))
+}

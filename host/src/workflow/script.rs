@@ -1,0 +1,110 @@
+//! Executing a script of ours on a lease: what it says is for the host, not for the user.
+
+use std::io::{self, Write};
+
+use crabbox_protocol::{Lease, Method, RunParams, feature};
+
+use super::held::Held;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::lease::{RunDir, new_run_id};
+use crate::provider::{Ask, Delivered, Interrupts, Relay, Session};
+use crate::remote;
+
+/// What a script of ours came to.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// Its exit code; absent when a signal ended it.
+    pub(super) code: Option<i32>,
+    /// What it printed.
+    pub(super) output: Delivered,
+}
+
+/// A script on its way: its input on disk, its output kept.
+struct Errand {
+    directory: RunDir,
+    relay: Relay,
+    params: RunParams,
+}
+
+impl Errand {
+    fn new(
+        host: &Host,
+        session: &Session,
+        lease: &Lease,
+        input: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<Self> {
+        let directory = RunDir::create(&host.paths, new_run_id()?)?;
+        let stdin = directory.file("script", input)?;
+        let by_path = session.feature(feature::OUTPUT_PATHS);
+        let relay = Relay::capture(by_path.then(|| directory.path()))?;
+        let params = run_params(Some(lease.clone()), directory.id().clone(), Some(stdin), &relay);
+        Ok(Self { directory, relay, params })
+    }
+}
+
+/// A request to execute the loader, with its input and output in place.
+pub(super) fn run_params(
+    lease: Option<Lease>,
+    run_id: crabbox_protocol::RunId,
+    stdin: Option<crabbox_protocol::FileRef>,
+    relay: &Relay,
+) -> RunParams {
+    let [stdout, stderr] = relay.paths().map_or([None, None], |paths| paths.map(Some));
+    RunParams {
+        lease,
+        run_id,
+        argv: remote::argv(),
+        stdin,
+        lifeline_ms: None,
+        stdout,
+        stderr,
+        timeout_ms: None,
+        env: Default::default(),
+        workspace: None,
+        scratch: None,
+    }
+}
+
+impl Held<'_> {
+    /// Executes a script of ours on the lease.
+    pub(super) async fn script(
+        &mut self,
+        interrupts: Option<&mut Interrupts>,
+        input: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<Said> {
+        check_runs(self.has(Method::Run), &self.claim.provider)?;
+        let (host, lease) = (self.host, self.claim.lease.clone());
+        let Errand { directory: _directory, mut relay, params } =
+            Errand::new(host, self.session().await?, &lease, input)?;
+        let ask = Ask { interrupts, relay: Some(&mut relay), ..Ask::default() };
+        let result = self.ask(&params, ask).await;
+        let output = relay.finish().await;
+        Ok(Said { code: result?.exit_code, output })
+    }
+}
+
+/// Executes a script of ours by a session that serves no lease of this process.
+pub(super) async fn script_by(
+    host: &Host,
+    session: &mut Session,
+    lease: &Lease,
+    script: &[u8],
+) -> Result<Said> {
+    check_runs(session.manifest().has(Method::Run), &session.manifest().name)?;
+    let Errand { directory: _directory, mut relay, params } =
+        Errand::new(host, session, lease, |out| out.write_all(script))?;
+    let result = session.call(&params, Ask { relay: Some(&mut relay), ..Ask::default() }).await;
+    let output = relay.finish().await;
+    Ok(Said { code: result?.exit_code, output })
+}
+
+fn check_runs(runs: bool, provider: &str) -> Result<()> {
+    if runs {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "provider `{provider}` hands over SSH leases, which this crabbox cannot run on"
+    ))
+    .hint("update crabbox, or choose another provider with `--provider`"))
+}

@@ -1,0 +1,59 @@
+//! `crabbox stop`: the user ends a lease.
+
+use crabbox_protocol::records::{Claim, ClaimState};
+use crabbox_protocol::{ReleaseReason, RunId};
+
+use super::held::Held;
+use super::release::Released;
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::host::{Chosen, Host};
+use crate::lease::{LeaseLock, RunDir};
+use crate::output::say;
+use crate::provider::Interrupts;
+
+/// Releases a lease. With `force`, the runs on it are ended first, whoever's they are.
+pub(crate) async fn stop(host: &Host, chosen: Chosen, claim: &Claim, force: bool) -> Result<()> {
+    let mut interrupts = Interrupts::listen()?;
+    let id = &claim.lease.id;
+    if force {
+        end_runs(host, &chosen, claim).await?;
+    }
+    let waits = || say(format!("waiting for lease {}: another crabbox is changing it", claim.lease.slug));
+    let lock = tokio::select! {
+        lock = LeaseLock::exclusive(&host.paths, id, waits) => lock?,
+        number = interrupts.next() => return Err(Error::new(Exit::Signal(number), "interrupted")),
+    };
+    let Some(claim) = host.claims().load(id)? else {
+        lock.remove();
+        return Ok(());
+    };
+    let slug = claim.lease.slug.clone();
+    let state = claim.state;
+    let mut held = Held::new(host, chosen, lock, claim);
+    let released = if state == ClaimState::Acquiring {
+        held.settle(ReleaseReason::User).await?
+    } else {
+        held.kill_abandoned().await?;
+        let action = held.release_action().await?;
+        held.release_watched(action, ReleaseReason::User, &mut interrupts).await?
+    };
+    match released {
+        Released::Gone => Ok(()),
+        Released::Later(_) => {
+            Err(Error::failure(format!("the provider has not confirmed that lease {slug} is gone"))
+                .hint("`crabbox cleanup --wait` finishes it"))
+        }
+    }
+}
+
+/// Ends the runs of other hosts. They notice, and let go of the lease.
+async fn end_runs(host: &Host, chosen: &Chosen, claim: &Claim) -> Result<()> {
+    let alive: Vec<RunId> =
+        claim.runs.keys().filter(|run| RunDir::is_alive(&host.paths, run)).cloned().collect();
+    for run in alive {
+        say(format!("ending run {run}"));
+        Held::kill_of_another(host, chosen, claim, &run).await?;
+    }
+    Ok(())
+}
