@@ -61,10 +61,20 @@ enum ConfigCommand {
     Show(ShowArgs),
 }
 
+/// The argument that has the words after it parsed, and nothing done. The documents are tested by it.
+const PARSE_ARGUMENT: &str = "__parse";
+
 /// Parses the words and does what they say. Returns what to exit with.
-pub(crate) async fn run(words: Vec<OsString>) -> Result<u8> {
+pub(crate) async fn run(mut words: Vec<OsString>) -> Result<u8> {
+    let parse_only = words.get(1).is_some_and(|word| word == PARSE_ARGUMENT);
+    if parse_only {
+        words.remove(1);
+    }
     let mut host = Host::open(Env::current()?)?;
     let Some(parsed) = provider_flags::parse(&words, &mut host).await? else { return Ok(0) };
+    if parse_only {
+        return Ok(0);
+    }
     host.warnings().iter().for_each(warn);
     let selection = parsed.selection(&host);
     match parsed.cli.command {

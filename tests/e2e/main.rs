@@ -1,0 +1,3 @@
+//! End to end: crabbox and its providers as a user has them.
+
+mod first_run;
