@@ -102,3 +102,13 @@ fn standard_streams_that_are_no_pipes_work_too() {
         lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone()).collect();
     assert_eq!(ids, [1, 2]);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_stray_gets_into_the_protocol_streams() {
+    let mut plugin = Plugin::start(executable(), [("LANG", "C")]);
+    plugin.initialize();
+    let descriptor = |number: u8| std::fs::read_link(format!("/proc/{}/fd/{number}", plugin.pid())).unwrap();
+    assert_eq!(descriptor(0), std::path::Path::new("/dev/null"));
+    assert_eq!(descriptor(1), descriptor(2), "what is printed goes to standard error");
+}

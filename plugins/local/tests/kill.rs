@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crabbox_provider_kit::processes;
 use crabbox_provider_kit::testing::{alive, until};
-use machine::{LEASE, Machine, RUN, kill, release};
+use machine::{LEASE, Machine, kill, release, run_id};
 use serde_json::{Value, json};
 
 const TREE: &str = "sleep 600 & echo $$ $! >$pids; sh -c 'sleep 600 & echo $$ $! >>$1; wait' sh $pids & \
@@ -22,7 +22,8 @@ fn none_alive(pids: &[i32]) -> bool {
 #[test]
 fn a_cancelled_run_answers_when_its_grandchildren_are_dead() {
     let mut machine = Machine::with_lease();
-    let (request, pids) = machine.begin(RUN, TREE);
+    let run = run_id();
+    let (request, pids) = machine.begin(&run, TREE);
     assert!(pids.len() == 4 && pids.iter().all(|pid| alive(*pid)), "{pids:?}");
     machine.plugin.cancel(request);
     assert_eq!(machine.plugin.answer(request).result(), json!({"signal": "TERM"}));
@@ -32,8 +33,9 @@ fn a_cancelled_run_answers_when_its_grandchildren_are_dead() {
 #[test]
 fn a_command_that_ignores_sigterm_is_killed() {
     let mut machine = Machine::with_lease();
-    let (request, pids) = machine.begin(RUN, "trap '' TERM; sleep 600 & echo $$ $! >$pids");
-    let result = machine.another().result("kill", kill(RUN, 100));
+    let run = run_id();
+    let (request, pids) = machine.begin(&run, "trap '' TERM; sleep 600 & echo $$ $! >$pids");
+    let result = machine.another().result("kill", kill(&run, 100));
     assert_eq!(result, json!({"remote": "dead"}));
     assert!(none_alive(&pids), "{pids:?}");
     assert_eq!(machine.plugin.answer(request).result(), json!({"signal": "KILL"}));
@@ -42,35 +44,37 @@ fn a_command_that_ignores_sigterm_is_killed() {
 #[test]
 fn kill_from_a_fresh_process_goes_by_the_record_and_can_be_repeated() {
     let mut machine = Machine::with_lease();
+    let run = run_id();
     // As the host's wrapper does: the record before the command, gone after it.
     let script = format!(
         "trap 'exit 3' TERM; mkdir -p .crabbox/runs; t=$(cat /proc/$$/stat 2>/dev/null); t=${{t##*')'}}; set -- $t;
          [ -n \"$t\" ] && t=${{20}} || t=$(LC_ALL=C ps -o lstart= -p $$);
-         echo $$ $t >.crabbox/runs/{RUN}; {TREE}"
+         echo $$ $t >.crabbox/runs/{run}; {TREE}"
     );
-    let (request, pids) = machine.begin(RUN, &script);
-    let record = machine.directory().join(".crabbox/runs").join(RUN);
+    let (request, pids) = machine.begin(&run, &script);
+    let record = machine.directory().join(".crabbox/runs").join(&run);
     assert!(record.exists());
     // Our own note is not needed.
     fs::remove_file(machine.directory().join(".crabbox-runs")).unwrap();
     let mut fresh = machine.another();
     assert_eq!(fresh.result("kill", kill("run_ffffffffffff", 1000)), json!({"remote": "absent"}));
     assert!(alive(pids[0]), "another run is left alone");
-    assert_eq!(fresh.result("kill", kill(RUN, 10_000)), json!({"remote": "dead"}));
+    assert_eq!(fresh.result("kill", kill(&run, 10_000)), json!({"remote": "dead"}));
     assert!(none_alive(&pids) && !record.exists());
     assert_eq!(machine.plugin.answer(request).result(), json!({"exitCode": 3}), "a code of its own survives");
-    assert_eq!(fresh.result("kill", kill(RUN, 10_000)), json!({"remote": "absent"}));
+    assert_eq!(fresh.result("kill", kill(&run, 10_000)), json!({"remote": "absent"}));
 }
 
 #[test]
 fn a_record_whose_number_was_used_again_harms_nobody() {
     let mut machine = Machine::with_lease();
+    let run = run_id();
     let mut bystander = Command::new("sleep").arg("600").spawn().unwrap();
     let records = machine.directory().join(".crabbox/runs");
     fs::create_dir_all(&records).unwrap();
-    fs::write(records.join(RUN), format!("{} 1\n", bystander.id())).unwrap();
-    assert_eq!(machine.plugin.result("kill", kill(RUN, 100)), json!({"remote": "dead"}));
-    fs::write(records.join(RUN), format!("{} 1\n", bystander.id())).unwrap();
+    fs::write(records.join(&run), format!("{} 1\n", bystander.id())).unwrap();
+    assert_eq!(machine.plugin.result("kill", kill(&run, 100)), json!({"remote": "dead"}));
+    fs::write(records.join(&run), format!("{} 1\n", bystander.id())).unwrap();
     assert_eq!(machine.release(LEASE), "released");
     assert_eq!(bystander.try_wait().unwrap(), None, "it still runs");
     bystander.kill().unwrap();
@@ -81,7 +85,8 @@ fn a_record_whose_number_was_used_again_harms_nobody() {
 fn release_ends_what_still_runs() {
     for action in ["stop", "delete"] {
         let mut machine = Machine::with_lease();
-        let (request, pids) = machine.begin(RUN, TREE);
+        let run = run_id();
+        let (request, pids) = machine.begin(&run, TREE);
         let released = machine.another().result("release", release(LEASE, action));
         assert_eq!(released, json!({"outcome": "released"}));
         assert!(none_alive(&pids), "{pids:?}");
@@ -108,7 +113,8 @@ fn what_left_its_group_is_found_by_the_run_id_and_release_ends_it() {
 #[test]
 fn the_end_of_the_host_ends_the_plugin_and_its_runs() {
     let mut machine = Machine::with_lease();
-    let (_, pids) = machine.begin(RUN, &format!("trap '' TERM; {TREE}"));
+    let run = run_id();
+    let (_, pids) = machine.begin(&run, &format!("trap '' TERM; {TREE}"));
     machine.plugin.hang_up();
     assert!(machine.plugin.wait().success());
     assert!(none_alive(&pids), "{pids:?}");
@@ -117,11 +123,12 @@ fn the_end_of_the_host_ends_the_plugin_and_its_runs() {
 #[test]
 fn a_killed_plugin_leaves_a_run_that_a_later_one_ends() {
     let mut machine = Machine::with_lease();
-    let (_, pids) = machine.begin(RUN, TREE);
+    let run = run_id();
+    let (_, pids) = machine.begin(&run, TREE);
     Command::new("kill").args(["-KILL", &machine.plugin.pid().to_string()]).status().unwrap();
     machine.plugin.wait();
     assert!(alive(pids[0]));
-    assert_eq!(machine.another().result("kill", kill(RUN, 5000)), json!({"remote": "dead"}));
+    assert_eq!(machine.another().result("kill", kill(&run, 5000)), json!({"remote": "dead"}));
     assert!(none_alive(&pids), "{pids:?}");
     let listed: Value = machine.another().result("list", json!({}));
     assert_eq!(listed["leases"][0]["id"], LEASE);

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crabbox_provider_kit::testing::{Fifo, Plugin};
-use machine::{LEASE, Machine, RUN, lease};
+use machine::{LEASE, Machine, lease, run_id};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -63,11 +63,12 @@ fn a_command_gets_a_small_environment() {
     let mut plugin = Plugin::start(executable, kept.into_iter().chain(withheld));
     plugin.result("configure", json!({"config": {"root": home.path().join("leases")}}));
     plugin.result("acquire", json!({"lease": lease(LEASE), "keep": false}));
-    let answer = plugin.call("run", json!({"lease": lease(LEASE), "runId": RUN, "argv": ["env"]}));
+    let run = run_id();
+    let answer = plugin.call("run", json!({"lease": lease(LEASE), "runId": run, "argv": ["env"]}));
     let text = String::from_utf8(answer.stdout).unwrap();
     let mut lines: Vec<_> = text.lines().filter(|line| !line.starts_with("_=")).collect();
     lines.sort_unstable();
-    let run = format!("CRABBOX_RUN_ID={RUN}");
+    let run = format!("CRABBOX_RUN_ID={run}");
     let mut expected: Vec<_> = kept.iter().map(|(name, value)| format!("{name}={value}")).collect();
     expected.extend([format!("PATH={path}"), run]);
     expected.sort_unstable();
@@ -100,7 +101,7 @@ fn several_requests_are_under_way_at_once() {
     let mut machine = Machine::with_lease();
     let gate = machine.path("gate");
     let script = format!("while [ ! -e {} ]; do sleep 0.01; done; exit 4", gate.display());
-    let waiting = machine.ask(RUN, &["sh", "-c", &script], json!({}));
+    let waiting = machine.ask(&run_id(), &["sh", "-c", &script], json!({}));
     // Answered while the first still runs.
     assert_eq!(machine.state(LEASE), "ready");
     fs::write(gate, "").unwrap();

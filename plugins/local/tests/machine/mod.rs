@@ -1,12 +1,19 @@
 //! The plugin on a machine of its own: a home that goes away, and nothing inherited.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crabbox_provider_kit::testing::{Answer, Plugin, until};
 use serde_json::{Value, json};
 
 pub(crate) const LEASE: &str = "cbx_0123456789ab";
-pub(crate) const RUN: &str = "run_0123456789ab";
+
+/// A run id that no other test has: two runs of one id on a machine would end each other.
+pub(crate) fn run_id() -> String {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    format!("run_{:08x}{:04x}", std::process::id(), number)
+}
 
 /// A home directory and a plugin that is configured.
 pub(crate) struct Machine {
@@ -68,7 +75,7 @@ impl Machine {
     }
 
     pub(crate) fn run(&mut self, argv: &[&str], extra: Value) -> Answer {
-        let request = self.ask(RUN, argv, extra);
+        let request = self.ask(&run_id(), argv, extra);
         self.plugin.answer(request)
     }
 
