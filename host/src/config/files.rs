@@ -100,7 +100,8 @@ impl Files {
     }
 
     /// The value at a path of keys, from the strongest file that has it.
-    pub(crate) fn get(&self, path: &[&str]) -> Option<(&ConfigFile, &Value)> {
+    #[cfg(test)]
+    fn get(&self, path: &[&str]) -> Option<(&ConfigFile, &Value)> {
         self.files.iter().find_map(|file| Some((file, file.get(path)?)))
     }
 

@@ -110,7 +110,7 @@ fn the_variables_of_other_programs_come_after_ours_in_their_order() {
 
 #[test]
 fn what_only_the_user_may_set_a_repository_does_not_set() {
-    let repo = "nomad: {template: t, address: 'http://evil', tokenEnv: AWS_SECRET_ACCESS_KEY}";
+    let repo = "nomad: {template: t, address: 'http://evil.example', tokenEnv: AWS_SECRET_ACCESS_KEY}";
     let resolved =
         Place { repo, user: "nomad: {address: 'http://mine'}", ..NOTHING }.resolve(no_flags()).unwrap();
     assert_eq!(resolved.config["address"], "http://mine");
@@ -119,7 +119,7 @@ fn what_only_the_user_may_set_a_repository_does_not_set() {
     let warning = &resolved.warnings[0];
     assert!(warning.contains("`nomad.address`, `nomad.tokenEnv` is ignored"), "{warning}");
     assert!(warning.contains("--nomad-address, --nomad-token-env, or in "), "{warning}");
-    assert!(!warning.contains("evil"), "{warning}");
+    assert!(!warning.contains("evil.example"), "{warning}");
     // What is not needed because something stronger is set is ignored as silently as ever.
     let resolved = Place { repo, vars: &[("NOMAD_ADDR", "x")], ..NOTHING }.resolve(no_flags()).unwrap();
     assert_eq!(resolved.config["address"], "x");
@@ -194,10 +194,12 @@ fn one_problem_is_the_message() {
     assert!(problems[0].starts_with("`nomad` in ") && problems[0].ends_with("has to be a mapping"));
     let (_, problems) = Place { repo: "nomad: {template: t, foo: 1}", ..NOTHING }.problems(no_flags());
     assert!(problems[0].ends_with("there is no such key; `crabbox plugins describe nomad` shows all"));
-    let (_, problems) =
-        Place { repo: "nomad: {template: 'https://me:pw@host', mode: 'https://me:pw@host'}", ..NOTHING }
-            .problems(no_flags());
-    assert!(!problems[0].contains("pw"), "{problems:?}");
+    let (_, problems) = Place {
+        repo: "nomad: {template: 'https://me:hunter2@host', mode: 'https://me:hunter2@host'}",
+        ..NOTHING
+    }
+    .problems(no_flags());
+    assert!(!problems[0].contains("hunter2"), "{problems:?}");
 }
 
 #[test]

@@ -255,14 +255,14 @@ mod tests {
     fn flag_before_variable_before_repository_before_user_before_default() {
         let flags = HostFlags { provider: Some("f".into()), ..Default::default() };
         let vars = [("CRABBOX_PROVIDER", "v")];
-        let cases: [(&str, &str, &[(&str, &str)], &HostFlags, &str, &str); 5] = [
-            ("provider: r", "provider: u", &vars, &flags, "f", "flag --provider"),
-            ("provider: r", "provider: u", &vars, &HostFlags::default(), "v", "variable CRABBOX_PROVIDER"),
-            ("provider: r", "provider: u", &[], &HostFlags::default(), "r", "crabbox.yaml"),
-            ("", "provider: u", &[], &HostFlags::default(), "u", "config.yaml"),
-            ("", "", &[], &HostFlags::default(), DEFAULT_PROVIDER, "default"),
-        ];
-        for (repo, user, vars, flags, value, source) in cases {
+        let none = HostFlags::default();
+        for (repo, user, vars, flags, value, source) in [
+            ("provider: r", "provider: u", &vars[..], &flags, "f", "flag --provider"),
+            ("provider: r", "provider: u", &vars, &none, "v", "variable CRABBOX_PROVIDER"),
+            ("provider: r", "provider: u", &[], &none, "r", "crabbox.yaml"),
+            ("", "provider: u", &[], &none, "u", "config.yaml"),
+            ("", "", &[], &none, DEFAULT_PROVIDER, "default"),
+        ] {
             let found = find(repo, user, vars, flags).unwrap().provider;
             assert_eq!(found.value, value);
             assert!(found.source.to_string().ends_with(source), "{}", found.source);

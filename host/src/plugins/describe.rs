@@ -118,7 +118,7 @@ fn places(setting: &Setting) -> Vec<String> {
 mod tests {
     use serde_json::json;
 
-    use super::super::FoundIn;
+    use super::super::discovery::FoundIn;
     use super::*;
 
     #[test]

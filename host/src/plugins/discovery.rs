@@ -275,8 +275,10 @@ impl Places {
                 Candidate::Nothing => {}
             }
         }
-        error = self.did_you_mean(error, name);
-        error.hint(format!(
+        if !error.causes.is_empty() {
+            return error;
+        }
+        self.did_you_mean(error, name).hint(format!(
             "install `{file}` into a directory of PATH, or name it by `plugins.{name}.path` in {}; looked for it in {}",
             self.user_file.display(),
             self.looked_in()

@@ -48,7 +48,9 @@ pub(crate) struct ListArgs {
 pub(crate) async fn list(plugins: &Plugins, args: &ListArgs) -> Result<()> {
     let discovered = plugins.all();
     let startable: Vec<Found> = discovered.usable().cloned().collect();
-    let mut asked = plugins.ask(&startable, args.probe).await.into_iter();
+    let asked = plugins.ask(&startable, args.probe).await;
+    let remembers_failures = asked.iter().any(|asked| asked.cached && asked.outcome.is_err());
+    let mut asked = asked.into_iter();
     let mut rows = Vec::new();
     for found in &discovered.plugins {
         let is_startable = found.shadowed_by.is_none() && found.problem.is_none();
@@ -68,7 +70,11 @@ pub(crate) async fn list(plugins: &Plugins, args: &ListArgs) -> Result<()> {
         output::say("no providers are installed: put executables named `crabbox-provider-NAME` on PATH");
         return Ok(());
     }
-    output::data(&render(&rows))
+    output::data(&render(&rows))?;
+    if remembers_failures {
+        output::say("why a plugin is invalid is remembered: `crabbox plugins list --probe` asks again");
+    }
+    Ok(())
 }
 
 /// What is to be said about one plugin.
@@ -97,13 +103,12 @@ pub(super) fn row(found: &Found, asked: Option<&Asked>) -> PluginRow {
         let executable = problem.contains("executable");
         row.hint = executable.then(|| format!("make it executable: `chmod +x {}`", found.path.display()));
     }
-    match asked.map(|asked| (&asked.outcome, asked.cached)) {
-        Some((Ok(manifest), _)) => describe(&mut row, manifest),
-        Some((Err(refusal), cached)) => {
+    match asked.map(|asked| &asked.outcome) {
+        Some(Ok(manifest)) => describe(&mut row, manifest),
+        Some(Err(refusal)) => {
             row.state = refusal.state;
             row.reason = Some(refusal.reason.clone());
-            let again = cached.then(|| "`crabbox plugins list --probe` asks it again".to_owned());
-            row.hint = refusal.hint.clone().or(again);
+            row.hint = refusal.hint.clone();
         }
         None => {}
     }
@@ -187,7 +192,8 @@ fn render(rows: &[PluginRow]) -> String {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::{FoundIn, Refusal};
+    use super::super::cache::Refusal;
+    use super::super::discovery::FoundIn;
     use super::*;
 
     fn found(name: &str) -> Found {
@@ -236,7 +242,7 @@ mod tests {
              a     ok        1.2      1         delegated-run  leased     /bin/crabbox-provider-a  PATH    cancel,outputPaths\n\
              b     ok        1.2      1         ssh-lease      leased     /bin/crabbox-provider-b  PATH    doctor\n\
              c     invalid   -        -         -              -          /bin/crabbox-provider-c  PATH    -\n    \
-             it said \\u{1b}[31m\n    hint: `crabbox plugins list --probe` asks it again\n\
+             it said \\u{1b}[31m\n\
              d     shadowed  -        -         -              -          /bin/crabbox-provider-d  PATH    -\n\
              e     invalid   -        -         -              -          /bin/crabbox-provider-e  PATH    -\n    \
              it is not executable\n    hint: make it executable: `chmod +x /bin/crabbox-provider-e`\n"

@@ -18,9 +18,9 @@ use std::ffi::OsString;
 use crabbox_protocol::Manifest;
 
 pub(crate) use cache::{Known, Refusal};
-pub(crate) use check::{HOST_FLAGS, check};
+pub(crate) use check::check;
 pub(crate) use describe::{DescribeArgs, describe};
-pub(crate) use discovery::{Discovered, Found, FoundIn};
+pub(crate) use discovery::{Discovered, Found};
 pub(crate) use env::credential_names;
 pub(crate) use list::{ListArgs, list};
 
