@@ -111,7 +111,7 @@ pub(crate) fn is_variable_name(text: &str) -> bool {
 }
 
 /// Whether a text is a variable's name, or the beginning of one and `*`.
-fn is_pattern(text: &str) -> bool {
+pub(super) fn is_pattern(text: &str) -> bool {
     text == "*" || is_variable_name(text.strip_suffix('*').unwrap_or(text))
 }
 

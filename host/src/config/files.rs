@@ -3,7 +3,8 @@
 //! In a repository these are `crabbox.yaml` and `.crabbox.yaml` at its root (outside of one, in the
 //! current directory); both are read, and what `.crabbox.yaml` says wins. Then the user's own. A key is
 //! taken from the strongest file that has it; lists and maps are replaced, never joined. `CRABBOX_CONFIG`
-//! names one file that stands for all of them.
+//! names one file that stands for all of them; it is trusted unless it lies in the repository, for which
+//! the current directory stands where there is none.
 //!
 //! A repository is code that somebody else wrote: its files may name a provider, never an executable and
 //! never where a credential goes.

@@ -1,12 +1,14 @@
 //! What the host itself can be told, and by whom it was told.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crabbox_protocol::is_provider_name;
 use serde_json::Value;
 
+use super::env_forward::is_pattern;
 use super::files::ConfigFile;
 use super::{DEFAULT_PROVIDER, Env, Files, Source, Sourced, duration, keys};
 use crate::error::{Error, Result};
@@ -65,7 +67,8 @@ impl Settings {
     /// Finds every setting. Warns of nothing yet: see [`Settings::warnings`] and [`Settings::unknown_keys`].
     pub(crate) fn find(env: &Env, files: &Files, flags: &HostFlags) -> Result<Self> {
         let finder = Finder { env, files };
-        let mut warnings = Vec::new();
+        let trusted = files.iter().filter(|file| file.trusted && file.found);
+        let mut warnings: Vec<String> = trusted.filter_map(warn_of_writers).collect();
         let plugins = plugins(env, files, &mut warnings)?;
         let provider = match &flags.provider {
             Some(name) => Sourced::new(name.clone(), Source::Flag("--provider".into())),
@@ -185,22 +188,23 @@ fn plugins(env: &Env, files: &Files, warnings: &mut Vec<String>) -> Result<BTree
             }
             if let Some(names) = settings.get("env").filter(|names| !names.is_null()) {
                 let names = strings(names).map_err(|problem| wrong(&format!("{at}.env"), &problem))?;
+                if let Some(odd) = names.iter().find(|name| *name == "*" || !is_pattern(name)) {
+                    let problem = format!("`{}` is not a variable's name, or a prefix and `*`", foreign(odd));
+                    return Err(wrong(&format!("{at}.env"), &problem));
+                }
                 plugin.env = Some(Sourced::new(names, Source::File(file.path.clone())));
             }
         }
-        warn_of_writers(file, warnings);
     }
     Ok(plugins)
 }
 
-/// A file that names executables and that anybody can write lets anybody choose them.
-fn warn_of_writers(file: &ConfigFile, warnings: &mut Vec<String>) {
-    use std::os::unix::fs::PermissionsExt;
+/// A trusted file that anybody can write lets anybody choose executables and where credentials go.
+fn warn_of_writers(file: &ConfigFile) -> Option<String> {
     let mode = std::fs::metadata(&file.path).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o002 != 0 {
-        let path = file.path.display();
-        warnings.push(format!("{path} can be written by every user of this machine: `chmod 600 {path}`"));
-    }
+    let path = file.path.display();
+    (mode & 0o002 != 0)
+        .then(|| format!("{path} can be written by every user of this machine: `chmod 600 {path}`"))
 }
 
 fn string(value: &Value) -> Result<String, String> {
@@ -312,6 +316,21 @@ mod tests {
     }
 
     #[test]
+    fn a_trusted_file_that_everybody_can_write_is_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yaml");
+        std::fs::write(&file, "ttl: 1h").unwrap();
+        let env = Env::new("/", [("A", "")]);
+        let paths = Paths { state: "/none".into(), cache: "/none".into(), config: dir.path().into() };
+        for (mode, warnings) in [(0o600, 0), (0o644, 0), (0o666, 1)] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            let files = Files::load(&env, &paths, Some(dir.path())).unwrap();
+            let settings = Settings::find(&env, &files, &HostFlags::default()).unwrap();
+            assert_eq!(settings.warnings.len(), warnings, "{mode:o}");
+        }
+    }
+
+    #[test]
     fn only_the_user_chooses_executables() {
         let user = "plugins: {nomad: {path: ~/bin/n, env: [A, 'B_*']}, x: {path: rel}}";
         let settings = find("plugins: {nomad: {path: /evil}}", user, &[], &HostFlags::default()).unwrap();
@@ -321,6 +340,8 @@ mod tests {
         assert_eq!(settings.warnings.len(), 1);
         assert!(settings.warnings[0].contains("crabbox.yaml is ignored"), "{:?}", settings.warnings);
         assert!(settings.warnings[0].ends_with("config/config.yaml"));
+        let error = find("", "plugins: {a: {env: ['*']}}", &[], &HostFlags::default()).unwrap_err();
+        assert!(error.message.contains("`plugins.a.env`"), "{error}");
         let error = find("", "plugins: {No: {}}", &[], &HostFlags::default()).unwrap_err();
         assert!(error.message.contains("`plugins.No`"), "{error}");
     }
