@@ -1,9 +1,11 @@
 //! What the author of a crabbox provider in Rust depends on.
 //!
 //! A provider is an executable, `crabbox-provider-NAME`, that speaks the provider protocol on standard
-//! input and output. Implement [`Provider`] and call [`serve`]; the kit does the rest: framing, the
+//! input and output. Implement [`Provider`] and call [`serve()`]; the kit does the rest: framing, the
 //! manifest, configuration and its schema, cancellation, output, progress, exactly one response for
 //! every request, errors with kind, hint and causes, and an end that leaves no process behind.
+//!
+//! [`testing`] has a host for the tests of a provider's executable.
 //!
 //! All of a small provider, a directory for each lease:
 //!

@@ -33,7 +33,7 @@ const FLUSH: Duration = Duration::from_millis(200);
 /// How many requests may wait for their turn.
 const WAITING: usize = 256;
 
-/// Serves a session over any pair of streams, until the input ends. [`serve`](crate::serve) does this
+/// Serves a session over any pair of streams, until the input ends. [`serve()`](crate::serve()) does this
 /// with standard input and output; by itself it is for tests over an in-memory pipe.
 pub async fn serve_on<P: Provider>(
     input: impl AsyncRead + Unpin,

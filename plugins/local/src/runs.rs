@@ -4,7 +4,7 @@
 //! when we started it, and on Linux also by `CRABBOX_RUN_ID` in the environment of its processes. A group
 //! counts only while its leader is the very process that was recorded: numbers are used again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,9 @@ const LOG: &str = ".crabbox-runs";
 
 /// How long it may take until the death of a killed process shows.
 const CONFIRM: Duration = Duration::from_secs(3);
+
+/// How long a process of which it cannot be told whose it is has time to end.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// A group, and since when its leader has led it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,12 +121,16 @@ pub(crate) async fn end(runs: &Runs, grace: Duration, hurry: impl Future<Output 
     let mut ended = Ended::default();
     let mut hurry = std::pin::pin!(hurry);
     let mut hurried = false;
+    let mut known = HashSet::new();
     loop {
-        let members = Members::look(runs).doing(|| "look for the processes of a run".to_owned())?;
+        let members =
+            Members::look(runs, &mut known).doing(|| "look for the processes of a run".to_owned())?;
         ended.found |= !members.alive.is_empty();
         ended.alive = members.alive.iter().map(|(pid, _)| *pid).collect();
         ended.doubtful = members.doubtful.clone();
-        if ended.alive.is_empty() || killing.is_some_and(|since| since.elapsed() > CONFIRM) {
+        // What is just ending has lost its leader and its environment already.
+        let dying = !ended.doubtful.is_empty() && began.elapsed() < DOUBT;
+        if ended.alive.is_empty() && !dying || killing.is_some_and(|since| since.elapsed() > CONFIRM) {
             return Ok(ended);
         }
         if killing.is_none() && (hurried || began.elapsed() >= grace) {
@@ -156,25 +163,36 @@ struct Members {
 }
 
 impl Members {
-    fn look(runs: &Runs) -> io::Result<Self> {
+    /// Looks at every process of this machine. `known` are those that were found to be members before;
+    /// they stay members when their leader is gone, and so does their group.
+    fn look(runs: &Runs, known: &mut HashSet<(i32, String)>) -> io::Result<Self> {
         let all = processes::all()?;
         let mut members = Self::default();
         let mut leaderless = Vec::new();
+        let is_known = |process: &ProcessInfo, known: &HashSet<_>| {
+            !known.is_empty() && known.contains(&(process.pid, process.start.clone()))
+        };
         for group in runs.values().flatten() {
             match all.iter().find(|process| process.pid == group.leader) {
                 Some(leader) if leader.start == group.start => members.groups.push(group.leader),
                 Some(_) => {}
+                None if all.iter().any(|p| p.group == group.leader && is_known(p, known)) => {
+                    members.groups.push(group.leader);
+                }
                 None => leaderless.push(group.leader),
             }
         }
         let tags: Vec<_> = runs.keys().map(|run| format!("{RUN_ID}={run}")).collect();
         let ourselves = std::process::id().cast_signed();
         let since = earliest(runs);
-        for process in all.iter().filter(|process| process.alive && process.pid != ourselves) {
-            if members.groups.contains(&process.group) {
-                members.alive.push((process.pid, true));
-            } else if started(process) >= since && tagged(process.pid, &tags) {
-                members.alive.push((process.pid, false));
+        for process in all.into_iter().filter(|process| process.alive && process.pid != ourselves) {
+            let grouped = members.groups.contains(&process.group);
+            let ours = grouped
+                || is_known(&process, known)
+                || started(&process) >= since && tagged(process.pid, &tags);
+            if ours {
+                members.alive.push((process.pid, grouped));
+                known.insert((process.pid, process.start));
             } else if leaderless.contains(&process.group) {
                 members.doubtful.push(process.pid);
             }

@@ -110,6 +110,25 @@ fn what_left_its_group_is_found_by_the_run_id_and_release_ends_it() {
     assert!(!alive(pid));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_told_apart_is_left_alone_and_said() {
+    let mut machine = Machine::with_lease();
+    let run = run_id();
+    let left = machine.path("left");
+    // Without its leader and without the run's id, only the number of the group is left.
+    let script = format!("env -i sleep 600 >/dev/null 2>&1 & echo $! >{}", left.display());
+    let request = machine.ask(&run, &["sh", "-c", &script], json!({}));
+    assert_eq!(machine.plugin.answer(request).result(), json!({"exitCode": 0}));
+    let pid: i32 = fs::read_to_string(&left).unwrap().trim().parse().unwrap();
+    assert_eq!(machine.plugin.result("kill", kill(&run, 100)), json!({"remote": "unknown"}));
+    let released = machine.plugin.result("release", release(LEASE, "delete"));
+    assert_eq!(released["outcome"], "released");
+    assert!(released["message"].as_str().unwrap().contains(&pid.to_string()), "{released}");
+    assert!(alive(pid));
+    Command::new("kill").arg(pid.to_string()).status().unwrap();
+}
+
 #[test]
 fn the_end_of_the_host_ends_the_plugin_and_its_runs() {
     let mut machine = Machine::with_lease();
