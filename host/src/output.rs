@@ -1,5 +1,4 @@
 //! Everything that crabbox itself prints. Data goes to stdout, all else to stderr.
-#![expect(clippy::print_stderr, reason = "this is the place that prints")]
 
 use std::fmt::Write as _;
 use std::io::{self, Write};

@@ -57,11 +57,14 @@ pub(crate) fn private_dir(path: &Path) -> Result<()> {
     })
 }
 
+/// How the name of a file begins that is not in its place yet.
+pub(crate) const NEW: &str = ".new-";
+
 /// Replaces a file by one rename, for this user only. With `durable` it is on disk on return.
 pub(crate) fn replace(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
-        .prefix(".new-")
+        .prefix(NEW)
         .permissions(fs::Permissions::from_mode(0o600))
         .tempfile_in(directory)?;
     file.write_all(content)?;

@@ -176,9 +176,7 @@ impl World {
 
     /// Runs crabbox and returns its exit code, standard output and standard error.
     pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = self.crabbox(arguments).output().expect("crabbox can be started");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+        ended(&mut self.crabbox(arguments))
     }
 
     /// Runs crabbox, which must succeed, and returns its standard output.
@@ -200,6 +198,21 @@ impl World {
         let all = state.into_iter().chain([plugin.leases(self)]).flat_map(inside);
         all.filter(|path| !path.ends_with("claims.lock")).collect()
     }
+
+    /// The processes of this world that are alive: those with its directory in their environment. Only
+    /// where there is `/proc`; elsewhere none are seen.
+    pub fn processes(&self) -> Vec<String> {
+        let mark = self.root().to_str().expect("test paths are UTF-8").to_owned().into_bytes();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ours = processes.filter_map(|entry| {
+            let environment = fs::read(entry.path().join("environ")).ok()?;
+            environment.windows(mark.len()).any(|window| window == mark).then(|| {
+                let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&words).replace('\0', " ")
+            })
+        });
+        ours.collect()
+    }
 }
 
 impl Default for World {
@@ -213,6 +226,13 @@ fn write(path: &Path, content: impl AsRef<[u8]>) -> PathBuf {
     fs::create_dir_all(parent).expect("a directory can be made");
     fs::write(path, content).expect("a file can be written");
     path.to_owned()
+}
+
+/// Runs a command and returns its exit code, standard output and standard error.
+pub fn ended(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().expect("a command can be started");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
 
 /// Waits for a condition, for a minute at the most.

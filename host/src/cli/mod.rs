@@ -111,3 +111,33 @@ fn flags(provider: &ProviderArgs, lease: Option<&LeaseArgs>) -> HostFlags {
         idle_timeout: lease.and_then(|lease| lease.idle_timeout),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn long_flags(command: &clap::Command, flags: &mut Vec<String>) {
+        flags.extend(command.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned));
+        command.get_subcommands().for_each(|sub| long_flags(sub, flags));
+    }
+
+    #[test]
+    fn no_provider_can_have_a_flag_of_ours() {
+        let mut flags = Vec::new();
+        long_flags(&Cli::command(), &mut flags);
+        assert!(flags.len() > 20);
+        for flag in flags {
+            assert!(
+                plugins::HOST_FLAGS.contains(&flag.as_str()),
+                "--{flag} is missing in plugins::HOST_FLAGS"
+            );
+        }
+    }
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -14,7 +14,7 @@ use super::lock::LockFile;
 use super::names::slug;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::paths::{Paths, private_dir, replace};
+use crate::paths::{NEW, Paths, private_dir, replace};
 
 /// The largest claim that is read.
 const LARGEST: u64 = 1024 * 1024;
@@ -166,6 +166,18 @@ impl Claims {
         change(&mut claim)?;
         self.write(&mut claim, durable)?;
         Ok(claim)
+    }
+
+    /// Removes what a writer left that was killed. Writers hold the lock, so whatever is there is nobody's.
+    pub(crate) fn sweep(&self) -> Result<()> {
+        let Ok(entries) = fs::read_dir(self.paths.claims()) else { return Ok(()) };
+        let _lock = self.lock()?;
+        for entry in entries.flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(NEW.as_bytes()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
     }
 
     /// Forgets a lease.

@@ -24,6 +24,9 @@ pub(crate) use discovery::{Discovered, Found};
 pub(crate) use env::credential_names;
 pub(crate) use list::{ListArgs, list};
 
+#[cfg(test)]
+pub(crate) use check::HOST_FLAGS;
+
 use crate::config::{Env, Files, PluginSettings, Schema, Settings};
 use crate::error::Result;
 use crate::paths::Paths;

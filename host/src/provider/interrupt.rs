@@ -54,6 +54,11 @@ impl Interrupts {
         }
     }
 
+    /// An error that the user brought about exits as the user's signal says.
+    pub(crate) fn blame(&self, error: Error) -> Error {
+        Error { exit: self.exit().unwrap_or(error.exit), ..error }
+    }
+
     /// What crabbox exits with because of the first signal, if there was one.
     pub(crate) fn exit(&self) -> Option<Exit> {
         self.first.map(Exit::Signal)

@@ -12,7 +12,7 @@ cbx_start() {
     shift 19
     echo "$1"
   else
-    ps -o lstart= -p "$1"
+    LC_ALL=C ps -o lstart= -p "$1"
   fi
 }
 # The members of the run: by group, and where there is /proc also by CRABBOX_RUN_ID in the environment.

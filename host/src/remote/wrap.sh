@@ -12,7 +12,7 @@ if [ -r /proc/self/stat ]; then
 else
   cbx_group=$(ps -o pgid= -p $$)
   cbx_group=$((cbx_group))
-  cbx_start=$(ps -o lstart= -p $$)
+  cbx_start=$(LC_ALL=C ps -o lstart= -p $$)
 fi
 [ "$cbx_group" = $$ ] || cbx_group=none
 # The wrapper stays until the command has ended, whatever is sent to the group.

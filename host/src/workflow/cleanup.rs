@@ -1,5 +1,7 @@
 //! Finding what was left behind, and ending it.
 
+use std::time::Duration;
+
 use crabbox_protocol::ReleaseReason;
 use crabbox_protocol::records::{Claim, ClaimState, CleanupAction, CleanupReport, CleanupRow, Owner};
 use jiff::Timestamp;
@@ -24,18 +26,21 @@ pub(crate) struct Cleanup {
 /// Looks at every claim and at what dead runs left.
 pub(crate) async fn cleanup(host: &Host, how: Cleanup) -> Result<CleanupReport> {
     let mut report = look(host, how).await?;
-    while how.wait && !how.dry_run {
+    if !how.wait || how.dry_run {
+        return Ok(report);
+    }
+    loop {
         let pending = report.rows.iter().filter(|row| row.action == CleanupAction::Pending);
-        let Some(at) = pending.filter_map(|row| row.again_at).min() else { break };
+        let Some(at) = pending.filter_map(|row| row.again_at).min() else { return Ok(report) };
         let wait = (at - Timestamp::now()).try_into().unwrap_or_default();
         say(format!("looking again in {}", shown(wait)));
-        tokio::time::sleep(wait.max(std::time::Duration::from_millis(100))).await;
+        tokio::time::sleep(wait.max(Duration::from_millis(100))).await;
         let again = look(host, how).await?;
-        report.rows.retain(|row| !again.rows.iter().any(|new| new.id == row.id));
-        report.rows.retain(|row| row.action != CleanupAction::Pending);
+        report.rows.retain(|row| {
+            row.action != CleanupAction::Pending && again.rows.iter().all(|new| new.id != row.id)
+        });
         report.rows.extend(again.rows);
     }
-    Ok(report)
 }
 
 async fn look(host: &Host, how: Cleanup) -> Result<CleanupReport> {
@@ -69,6 +74,7 @@ async fn look(host: &Host, how: Cleanup) -> Result<CleanupReport> {
         }
     }
     if !how.dry_run {
+        host.claims().sweep()?;
         remove_stale_locks(&host.paths, &claims_left);
     }
     Ok(CleanupReport { checked: claims.len() + bad.len(), rows })

@@ -142,7 +142,8 @@ impl<'a> Held<'a> {
 
     /// The command that ends this lease.
     pub(crate) fn stop_command(&self) -> String {
-        stop_command(&self.claim)
+        let flags = self.chosen.release_flags.iter().map(|flag| format!(" {flag}"));
+        stop_command(&self.claim) + &flags.collect::<String>()
     }
 }
 

@@ -80,15 +80,19 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     let (mut held, new) = match &plan.lease {
         LeasePlan::Existing(claim) => {
             check_repository(claim, plan.repository.as_deref(), plan.reclaim)?;
-            let mut held = Held::reuse(host, plan.chosen.clone(), claim, Some(run)).await?;
+            let reused = tokio::select! {
+                reused = Held::reuse(host, plan.chosen.clone(), claim, Some(run)) => reused,
+                number = interrupts.next() => Err(Error::new(Exit::Signal(number), "interrupted")),
+            };
+            let mut held = reused?;
             claim_for(&mut held, plan.repository.as_deref())?;
             (held, false)
         }
         LeasePlan::New(wish) => {
             let root = plan.repository.clone();
-            let held =
-                make(host, &plan.selection, plan.chosen.clone(), wish, root, Some(run), &mut interrupts)
-                    .await?;
+            let chosen = plan.chosen.clone();
+            let made = make(host, &plan.selection, chosen, wish, root, Some(run), &mut interrupts).await;
+            let held = made.map_err(|error| interrupts.blame(error))?;
             clock.record.lease_ms = Some(ms(leasing.elapsed()));
             (held, true)
         }
@@ -125,7 +129,8 @@ pub(crate) async fn warm_up(
 ) -> Result<()> {
     let begun = Instant::now();
     let mut interrupts = Interrupts::listen()?;
-    let held = make(host, selection, chosen, wish, root, None, &mut interrupts).await?;
+    let made = make(host, selection, chosen, wish, root, None, &mut interrupts).await;
+    let held = made.map_err(|error| interrupts.blame(error))?;
     let claim = held.claim().clone();
     if let Some(exit) = interrupts.exit() {
         held.release_watched(claim.release, ReleaseReason::User, &mut interrupts).await?;

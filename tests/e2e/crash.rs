@@ -1,0 +1,85 @@
+//! SIGKILL of the host at random moments: nothing outlives it, and nothing is lost.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use crabbox_tests::{Plugin, World, wait_for};
+
+/// How many hosts are killed, for each provider. `CRABBOX_TEST_KILLS` has more.
+fn kills() -> usize {
+    std::env::var("CRABBOX_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(16)
+}
+
+/// A number that differs from run to run, so that the moments do.
+fn random(below: u64) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish() % below
+}
+
+#[test]
+fn a_killed_host_leaves_no_process_and_cleanup_finds_the_rest() {
+    for (plugin, longest) in [(Plugin::Local, 250), (Plugin::Sh, 600), (Plugin::Python, 600)] {
+        let Some(world) = World::with(plugin) else { continue };
+        world.ok(&["plugins", "list"]);
+        for _ in 0..kills().div_ceil(8) {
+            let mut hosts: Vec<_> = (0..8)
+                .map(|_| {
+                    let command = "echo up; sleep 60 & sleep 60";
+                    let mut run =
+                        world.crabbox(&["run", "--provider", plugin.name(), "--", "sh", "-c", command]);
+                    run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+                })
+                .collect();
+            for host in &mut hosts {
+                std::thread::sleep(Duration::from_millis(random(longest / 4)));
+                host.kill().unwrap();
+                host.wait().unwrap();
+            }
+            wait_for("the end of every process", || world.processes().is_empty());
+            let mut said = String::new();
+            wait_for("cleanup", || {
+                let (code, stdout, stderr) = world.run(&["cleanup", "--wait"]);
+                said = stdout + &stderr;
+                code == 0 && world.ok(&["list"]).is_empty()
+            });
+            assert_eq!(world.leftovers(plugin), Vec::<std::path::PathBuf>::new(), "{plugin:?}: {said}");
+            assert_eq!(world.processes(), Vec::<String>::new(), "{plugin:?}");
+        }
+    }
+}
+
+#[test]
+fn cleanup_does_no_harm_to_a_run_that_is_alive() {
+    let world = World::new();
+    let go = world.root().join("go");
+    let command = format!("echo up; while [ ! -e {} ]; do sleep 0.05; done; exit 5", go.display());
+    let mut run = world.crabbox(&["run", "--", "sh", "-c", &command]);
+    let mut run = run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("the lease", || world.ok(&["list"]).contains("leased"));
+    assert!(world.ok(&["cleanup"]).contains("in use"));
+    std::fs::write(go, "").unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(5));
+}
+
+#[test]
+fn the_run_of_a_dead_host_is_ended_before_the_lease_is_used_again() {
+    for plugin in [Plugin::Local, Plugin::Python, Plugin::Sh] {
+        let Some(world) = World::with(plugin) else { continue };
+        world.ok(&["warmup", "--provider", plugin.name(), "--slug", "kept"]);
+        let alive = world.root().join("alive");
+        let command = format!("while :; do touch {}; sleep 0.1; done", alive.display());
+        let mut run = world.crabbox(&["run", "--id", "kept", "--", "sh", "-c", &command]);
+        let mut run = run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for("the command", || alive.exists());
+        run.kill().unwrap();
+        run.wait().unwrap();
+        // The second run waits for the lock that the first one's guard holds, and finds nobody there.
+        let (code, stdout, stderr) = world.run(&["run", "--id", "kept", "--", "echo", "mine"]);
+        assert_eq!((code, stdout.as_str()), (0, "mine\n"), "{plugin:?}: {stderr}");
+        std::fs::remove_file(&alive).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!alive.exists(), "{plugin:?}: the command of the dead host lives");
+        world.ok(&["stop", "kept"]);
+        assert_eq!(world.leftovers(plugin), Vec::<std::path::PathBuf>::new(), "{plugin:?}");
+    }
+}
