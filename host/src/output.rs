@@ -1,7 +1,9 @@
 //! Everything that crabbox itself prints. Data goes to stdout, all else to stderr.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -36,14 +38,33 @@ pub(crate) fn help(text: &clap::builder::StyledStr) -> Result<()> {
     }
 }
 
+/// Values that are never printed, whoever brings them up.
+static HIDDEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Makes sure that a secret is never printed. One of a few letters would only mangle what is said.
+pub(crate) fn hide(secret: &str) {
+    if secret.len() >= 6 {
+        HIDDEN.lock().unwrap_or_else(PoisonError::into_inner).push(secret.to_owned());
+    }
+}
+
+/// Text without the secrets in it.
+fn without_secrets(text: &str) -> Cow<'_, str> {
+    let hidden = HIDDEN.lock().unwrap_or_else(PoisonError::into_inner);
+    hidden.iter().fold(Cow::Borrowed(text), |text, secret| match text.contains(secret) {
+        true => Cow::Owned(text.replace(secret, "[redacted]")),
+        false => text,
+    })
+}
+
 /// Tells the user something, in one line.
 pub(crate) fn say(text: impl AsRef<str>) {
-    anstream::eprintln!("{}", text.as_ref());
+    anstream::eprintln!("{}", without_secrets(text.as_ref()));
 }
 
 /// Warns the user, in one line.
 pub(crate) fn warn(text: impl AsRef<str>) {
-    anstream::eprintln!("\u{1b}[33mwarning:\u{1b}[0m {}", text.as_ref());
+    anstream::eprintln!("\u{1b}[33mwarning:\u{1b}[0m {}", without_secrets(text.as_ref()));
 }
 
 /// Prints an error with its causes and hints.
@@ -55,7 +76,7 @@ pub(crate) fn error(error: &Error) {
     for hint in &error.hints {
         let _ = write!(text, "\n\u{1b}[36mhint:\u{1b}[0m {hint}");
     }
-    anstream::eprintln!("{text}");
+    anstream::eprintln!("{}", without_secrets(&text));
 }
 
 /// Text of a plugin's, safe to print: control characters are escaped, and it is one line of at most
@@ -63,7 +84,7 @@ pub(crate) fn error(error: &Error) {
 pub(crate) fn foreign(text: &str) -> String {
     const MOST: usize = 2_000;
     let mut safe = String::new();
-    for (n, c) in text.trim_end().chars().enumerate() {
+    for (n, c) in without_secrets(text).trim_end().chars().enumerate() {
         if n == MOST {
             safe.push_str(" ...");
             break;
@@ -107,6 +128,12 @@ mod tests {
     fn what_a_plugin_says_cannot_drive_the_terminal() {
         assert_eq!(foreign("a\u{1b}[31mb\nc\u{202e}d\t\n"), "a\\u{1b}[31mb\\nc\\u{202e}d");
         assert_eq!(foreign(&"x".repeat(3_000)).len(), 2_004);
+    }
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        hide("s3cr3t-token");
+        assert_eq!(foreign("401 for s3cr3t-token at /s3cr3t-token"), "401 for [redacted] at /[redacted]");
     }
 
     #[test]

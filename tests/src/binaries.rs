@@ -38,7 +38,8 @@ fn build(profile: Profile) -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root).args(["build", "--quiet", "--workspace", "--bins"]);
     if profile == Profile::Release {
-        cargo.arg("--release");
+        // The providers that only benches use.
+        cargo.args(["--release", "--examples"]);
     }
     // What cargo tells a test is not meant for another cargo.
     for (name, _) in std::env::vars_os() {

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::host::{Host, Selection};
 use crate::output::{self, foreign};
 use crate::provider::{Ask, Locks};
-use crate::workflow::{same_scope, stop_command};
+use crate::workflow::{believed, same_scope, stop_command};
 
 /// How often a lease that is not ready is asked about.
 const POLL: Duration = Duration::from_secs(2);
@@ -66,7 +66,8 @@ pub(crate) async fn status(host: &Host, args: StatusArgs, selection: Selection) 
     };
     let result = asked.await;
     session.close().await;
-    let result = result?;
+    let mut result = result?;
+    result.state = believed(result.state, &claim, &configured);
     row.lease.state = Some(result.state);
     row.ready = result.state == LeaseState::Ready;
     row.message = result.message.as_deref().map(foreign);

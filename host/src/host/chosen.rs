@@ -10,7 +10,7 @@ use super::Host;
 use crate::config::{FlagValues, Resolved, Schema, override_recorded, resolve};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::output::{foreign, warn};
+use crate::output::{foreign, hide, warn};
 use crate::plugins::Found;
 use crate::provider::{Locks, Session, Spawn};
 
@@ -60,6 +60,8 @@ impl Chosen {
             }
         };
         resolved.warnings.iter().for_each(warn);
+        let secrets = resolved.secrets.values().filter_map(|secret| host.env.get(&secret.env)?.to_str());
+        secrets.for_each(hide);
         Ok(Self {
             name: name.to_owned(),
             env: host.plugins.environment(name, &known.manifest, &resolved.pass),

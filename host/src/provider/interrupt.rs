@@ -1,7 +1,7 @@
 //! Ctrl-C and its relatives.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -52,6 +52,17 @@ impl Interrupts {
             Some(interrupts) => interrupts.next().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// The same as [`Self::exit`], with a signal in it that came this moment.
+    pub(crate) fn exit_now(&mut self) -> Option<Exit> {
+        let mut context = Context::from_waker(Waker::noop());
+        for (number, signal) in &mut self.signals {
+            if signal.poll_recv(&mut context).is_ready() {
+                self.first.get_or_insert(*number);
+            }
+        }
+        self.exit()
     }
 
     /// An error that the user brought about exits as the user's signal says.

@@ -4,7 +4,7 @@ use crabbox_protocol::records::{Claim, ClaimState, Owner};
 use crabbox_protocol::{AcquireParams, Intent, LeaseState, Method, ReleaseReason, ResolveParams};
 use jiff::Timestamp;
 
-use super::held::{AskError, Held, check_id, merge, show_progress};
+use super::held::{AskError, Held, believed, check_id, merge, show_progress};
 use super::release::Released;
 use super::{after, shown};
 use crate::error::{Error, Result};
@@ -131,7 +131,7 @@ impl Held<'_> {
         }
         let params = ResolveParams { lease: self.claim.lease.clone(), intent: Intent::Release };
         let result = self.ask_plainly(&params).await?;
-        match result.state {
+        match believed(result.state, &self.claim, &self.configured) {
             LeaseState::Missing => Ok(false),
             LeaseState::Unknown | LeaseState::Ambiguous => Err(Error::new(
                 crate::Exit::NotFound,

@@ -118,7 +118,7 @@ async fn clean(host: &Host, claim: &Claim, how: Cleanup) -> CleanupRow {
         if state == ClaimState::Acquiring {
             return held.settle(ReleaseReason::Cleanup).await;
         }
-        held.kill_abandoned().await?;
+        held.kill_before_release(claim.release).await?;
         held.release(claim.release, ReleaseReason::Cleanup).await
     };
     match released.await {

@@ -137,10 +137,11 @@ impl Held<'_> {
             // A session that was told to cancel may still be at it.
             self.restart().await;
             if let Err(kill) = self.kill(run).await {
-                return Err(Error::from(error).cause(format!("ending it failed: {kill}")).hint(format!(
-                    "the command may still run on lease {}: `{} --force` ends both",
-                    self.claim.lease.id,
-                    self.stop_command()
+                let stop = self.stop_command();
+                let unproven = Error::from(error).cause(format!("ending it failed: {kill}"));
+                return Err(Error { exit: Exit::Transport, ..unproven }.hint(format!(
+                    "the command may still run on lease {}: `{stop} --force` ends both",
+                    self.claim.lease.id
                 )));
             }
         }

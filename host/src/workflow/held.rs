@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crabbox_protocol::records::{Claim, Owner};
-use crabbox_protocol::{Call, LeaseReport, Method, ReleaseAction};
+use crabbox_protocol::{Call, ConfigureResult, LeaseReport, LeaseState, Method, ReleaseAction};
 
 use super::release::Released;
 use crate::error::{Error, Result};
@@ -19,8 +19,8 @@ pub(crate) struct Held<'a> {
     pub(super) lock: LeaseLock,
     pub(super) claim: Claim,
     pub(super) session: Option<Session>,
-    /// How a lease ends under the configuration that the session has.
-    pub(super) configured_release: Option<ReleaseAction>,
+    /// What the plugin made of the configuration, once there was a session.
+    pub(super) configured: ConfigureResult,
     /// Whose run this is about, if it is about one.
     pub(super) run: Option<RunDir>,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Held<'a> {
 impl<'a> Held<'a> {
     /// Takes a lease that has a claim.
     pub(crate) fn new(host: &'a Host, chosen: Chosen, lock: LeaseLock, claim: Claim) -> Self {
-        Self { host, chosen, lock, claim, session: None, configured_release: None, run: None }
+        Self { host, chosen, lock, claim, session: None, configured: ConfigureResult::default(), run: None }
     }
 
     /// The claim as it is on disk.
@@ -48,7 +48,7 @@ impl<'a> Held<'a> {
                 session.close().await;
                 return Err(error);
             }
-            self.configured_release = configured.release;
+            self.configured = configured;
             self.session = Some(session);
         }
         self.session.as_mut().ok_or_else(|| Error::failure("the plugin has no session"))
@@ -79,7 +79,7 @@ impl<'a> Held<'a> {
     /// How the lease ends when the user, or the end of a run, says so: as the configuration has it.
     pub(super) async fn release_action(&mut self) -> Result<ReleaseAction> {
         self.session().await?;
-        Ok(self.configured_release.unwrap_or(self.claim.release))
+        Ok(self.configured.release.unwrap_or(self.claim.release))
     }
 
     /// Whether the plugin answers a method.
@@ -145,6 +145,13 @@ impl<'a> Held<'a> {
         let flags = self.chosen.release_flags.iter().map(|flag| format!(" {flag}"));
         stop_command(&self.claim) + &flags.collect::<String>()
     }
+}
+
+/// What a plugin says of a lease, as far as it can be believed: with another credential than the lease was
+/// made with, `missing` may only mean that this one may not see it.
+pub(crate) fn believed(state: LeaseState, claim: &Claim, configured: &ConfigureResult) -> LeaseState {
+    let same = claim.credential.is_none() || claim.credential == configured.credential;
+    if state == LeaseState::Missing && !same { LeaseState::Unknown } else { state }
 }
 
 /// A lease is looked for only where it was made.

@@ -20,7 +20,7 @@ mod timing;
 pub(crate) use acquire::Wish;
 pub(crate) use cleanup::{Cleanup, cleanup};
 pub(crate) use execute::Job;
-pub(crate) use held::{same_scope, stop_command};
+pub(crate) use held::{believed, same_scope, stop_command};
 pub(crate) use reuse::usable;
 pub(crate) use run::{LeasePlan, RunPlan, check_manifest, run, warm_up};
 pub(crate) use stop::stop;

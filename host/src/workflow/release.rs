@@ -41,6 +41,17 @@ impl Held<'_> {
         }
     }
 
+    /// Ends the runs whose hosts died, where that can be done. A deleted lease takes them along in any case.
+    pub(super) async fn kill_before_release(&mut self, action: ReleaseAction) -> Result<()> {
+        match self.kill_abandoned().await {
+            Err(error) if action == ReleaseAction::Delete => {
+                say(format!("{error}; releasing the lease ends it"));
+                Ok(())
+            }
+            killed => killed,
+        }
+    }
+
     /// Releases the lease while the user watches: one Ctrl-C warns, another leaves it.
     pub(crate) async fn release_watched(
         self,

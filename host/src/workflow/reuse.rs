@@ -8,7 +8,7 @@ use crabbox_protocol::{Intent, LeaseState, Method, ResolveParams};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::held::Held;
+use super::held::{Held, believed};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Chosen, Host};
@@ -60,7 +60,7 @@ impl<'a> Held<'a> {
                 self.record(report, false)?;
             }
             let said = result.message.as_deref().map(foreign);
-            match result.state {
+            match believed(result.state, &self.claim, &self.configured) {
                 LeaseState::Ready => return Ok(self),
                 LeaseState::Starting | LeaseState::Stopped if begun.elapsed() < STARTING => {
                     tokio::time::sleep(Duration::from_secs(1)).await;

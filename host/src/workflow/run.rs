@@ -103,7 +103,7 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     (clock.record.lease_id, clock.record.slug) = (Some(lease.id.clone()), Some(lease.slug.clone()));
 
     let outcome = work(&mut held, &plan, bundle, &mut clock, &mut interrupts).await;
-    let (mut code, failed) = conclude(outcome, &mut clock, &interrupts);
+    let (mut code, failed) = conclude(outcome, &mut clock, &interrupts, new);
     let keeps = !new || held.claim().owner == Owner::User || (plan.keep_on_failure && failed);
     if keeps {
         keep(held, new, failed, &mut clock).await?;
@@ -164,6 +164,12 @@ async fn make<'a>(
     let lock = LeaseLock::exclusive(&host.paths, &id, || ()).await?;
     let made = prepare(host, selection, chosen, wish, repo_root, &lock, run.as_ref(), id).await;
     let (chosen, session, claim) = match made {
+        Ok((_, session, claim)) if interrupts.exit_now().is_some() => {
+            session.close().await;
+            host.claims().remove(&claim.lease.id)?;
+            lock.remove();
+            return Err(Error::failure("interrupted"));
+        }
         Ok(made) => made,
         Err(error) => {
             lock.remove();
@@ -256,7 +262,7 @@ async fn work(
     clock: &mut Clock,
     interrupts: &mut Interrupts,
 ) -> Result<Option<Ran>> {
-    let interrupted = |interrupts: &Interrupts| match interrupts.exit() {
+    let interrupted = |interrupts: &mut Interrupts| match interrupts.exit_now() {
         Some(exit) => Err(Error::new(exit, "interrupted")),
         None => Ok(()),
     };
@@ -279,7 +285,12 @@ async fn work(
 }
 
 /// Turns what happened into an exit code, and prints what went wrong. Says whether anything failed.
-fn conclude(outcome: Result<Option<Ran>>, clock: &mut Clock, interrupts: &Interrupts) -> (u8, bool) {
+fn conclude(
+    outcome: Result<Option<Ran>>,
+    clock: &mut Clock,
+    interrupts: &Interrupts,
+    new: bool,
+) -> (u8, bool) {
     match outcome {
         Ok(None) => (0, false),
         Ok(Some(ran)) => {
@@ -299,7 +310,9 @@ fn conclude(outcome: Result<Option<Ran>>, clock: &mut Clock, interrupts: &Interr
             (code, code != 0)
         }
         Err(error) => {
-            let code = interrupts.exit().unwrap_or(error.exit).code();
+            // A command that may still run on a lease which stays is worse than an interrupt.
+            let unproven = !new && error.exit == Exit::Transport;
+            let code = interrupts.exit().filter(|_| !unproven).unwrap_or(error.exit).code();
             output::error(&error);
             clock.ended(code, interrupts.exit().map(|_| CancelReason::User), false);
             (code, true)

@@ -34,8 +34,8 @@ pub(crate) async fn stop(host: &Host, chosen: Chosen, claim: &Claim, force: bool
     let released = if state == ClaimState::Acquiring {
         held.settle(ReleaseReason::User).await?
     } else {
-        held.kill_abandoned().await?;
         let action = held.release_action().await?;
+        held.kill_before_release(action).await?;
         held.release_watched(action, ReleaseReason::User, &mut interrupts).await?
     };
     match released {
