@@ -100,6 +100,15 @@ impl LeaseLock {
 
     /// Takes the lock exclusively, waiting for whoever holds it. `waits` is called once if it has to wait.
     pub(crate) async fn exclusive(paths: &Paths, id: &LeaseId, waits: impl FnOnce()) -> Result<Self> {
+        Self::enter(paths, id, true, waits).await
+    }
+
+    /// Goes in beside the commands that run, waiting for whoever changes the lease.
+    pub(crate) async fn shared(paths: &Paths, id: &LeaseId, waits: impl FnOnce()) -> Result<Self> {
+        Self::enter(paths, id, false, waits).await.map(|lock| Self { gate: None, ..lock })
+    }
+
+    async fn enter(paths: &Paths, id: &LeaseId, exclusive: bool, waits: impl FnOnce()) -> Result<Self> {
         private_dir(&paths.locks())?;
         let failed = |error| lock_failed(id, error);
         let mut waits = Some(waits);
@@ -109,7 +118,7 @@ impl LeaseLock {
                 gate = LockFile::try_lock(&gate_path(paths, id), true).map_err(failed)?;
             }
             if gate.is_some()
-                && let Some(lock) = LockFile::try_lock(&lock_path(paths, id), true).map_err(failed)?
+                && let Some(lock) = LockFile::try_lock(&lock_path(paths, id), exclusive).map_err(failed)?
             {
                 return Ok(Self { lock, gate, gate_path: gate_path(paths, id) });
             }
@@ -194,6 +203,8 @@ mod tests {
         assert!(LeaseLock::try_exclusive(&paths, &id).unwrap().is_none());
         first.share().unwrap();
         assert!(LeaseLock::try_exclusive(&paths, &id).unwrap().is_none());
+        let beside = LeaseLock::shared(&paths, &id, || panic!("a reader waits for nobody who reads")).await;
+        drop(beside.unwrap());
         let guard = first.for_guard().unwrap();
         drop(first);
         assert!(LeaseLock::try_exclusive(&paths, &id).unwrap().is_none(), "the guard's copy holds it");

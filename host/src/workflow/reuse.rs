@@ -19,15 +19,17 @@ use crate::output::{foreign, say};
 const STARTING: Duration = Duration::from_secs(5 * 60);
 
 impl<'a> Held<'a> {
-    /// Takes the lease for a run: waits for whoever changes it, and makes it ready.
+    /// Takes the lease for a run and makes it ready. A run that changes something waits for all others; one
+    /// that changes nothing goes in `beside` them, and waits only for whoever changes something.
     pub(crate) async fn reuse(
         host: &'a Host,
         chosen: Chosen,
         claim: &Claim,
         run: Option<RunDir>,
+        beside: bool,
     ) -> Result<Self> {
         let id = &claim.lease.id;
-        let lock = LeaseLock::exclusive(&host.paths, id, || {
+        let waits = || {
             let runs: Vec<_> = claim.runs.keys().filter(|run| RunDir::is_alive(&host.paths, run)).collect();
             match runs.first() {
                 Some(run) => say(format!("waiting for lease {}: run {run} is on it", claim.lease.slug)),
@@ -35,8 +37,11 @@ impl<'a> Held<'a> {
                     say(format!("waiting for lease {}: another crabbox is changing it", claim.lease.slug))
                 }
             }
-        })
-        .await?;
+        };
+        let lock = match beside {
+            true => LeaseLock::shared(&host.paths, id, waits).await?,
+            false => LeaseLock::exclusive(&host.paths, id, waits).await?,
+        };
         let Some(claim) = host.claims().load(id)? else {
             lock.remove();
             return Err(gone(claim));

@@ -81,7 +81,7 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
         LeasePlan::Existing(claim) => {
             check_repository(claim, plan.repository.as_deref(), plan.reclaim)?;
             let reused = tokio::select! {
-                reused = Held::reuse(host, plan.chosen.clone(), claim, Some(run)) => reused,
+                reused = Held::reuse(host, plan.chosen.clone(), claim, Some(run), bundle.is_none()) => reused,
                 number = interrupts.next() => Err(Error::new(Exit::Signal(number), "interrupted")),
             };
             let mut held = reused?;
