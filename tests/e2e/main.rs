@@ -1,9 +1,13 @@
 //! End to end: crabbox and its providers as a user has them.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
+mod bad_input;
+mod config;
 mod crash;
+mod docs;
 mod first_run;
 mod lease;
 mod output;
+mod plugins;
 mod signals;
 mod support;

@@ -1,7 +1,11 @@
 //! What clap has to say, in our words.
 
+use std::ffi::OsString;
+
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::config::nearest;
 use crate::error::Error;
 
 /// Flags of openclaw/crabbox that this program does not have, so that they are no typos.
@@ -74,7 +78,8 @@ pub(super) fn unknown_flag(error: &clap::Error) -> Option<&str> {
 }
 
 /// An error of the command line as one of ours. `provider` is the one whose flags were known.
-pub(super) fn ours(error: &clap::Error, provider: &str) -> Error {
+pub(super) fn ours(error: &clap::Error, command: &Command, words: &[OsString], provider: &str) -> Error {
+    let (command, path) = named(command, words);
     if let Some(flag) = unknown_flag(error) {
         let name = flag.split('=').next().unwrap_or(flag);
         if UPSTREAM_FLAGS.contains(&name) {
@@ -92,6 +97,11 @@ pub(super) fn ours(error: &clap::Error, provider: &str) -> Error {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Error::usage("no command was given").hint("`crabbox --help` shows the commands");
     }
+    if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(given))) =
+        (error.kind(), error.get(ContextKind::InvalidSubcommand))
+    {
+        return no_such_command(command, &path, given);
+    }
     let text = error.render().to_string();
     let mut lines = text.lines();
     let message = lines.next().unwrap_or_default();
@@ -105,5 +115,28 @@ pub(super) fn ours(error: &clap::Error, provider: &str) -> Error {
             None => {}
         }
     }
+    if ours.hints.is_empty() {
+        ours.hints.push(format!("`{path} --help` shows how it is used"));
+    }
     ours
+}
+
+fn no_such_command(command: &Command, path: &str, given: &str) -> Error {
+    let names = command.get_subcommands().flat_map(Command::get_name_and_visible_aliases);
+    let unknown = Error::usage(format!("there is no command `{path} {given}`"));
+    match nearest(given, names) {
+        Some(meant) => unknown.hint(format!("did you mean `{path} {meant}`?")),
+        None => unknown.hint(format!("`{path} --help` shows the commands")),
+    }
+}
+
+/// The command that the words name, as deep as they do, and its words.
+fn named<'a>(command: &'a Command, words: &[OsString]) -> (&'a Command, String) {
+    let (mut command, mut path) = (command, command.get_name().to_owned());
+    for word in words.iter().skip(1) {
+        let Some(below) = command.find_subcommand(word) else { break };
+        command = below;
+        path = format!("{path} {}", word.to_string_lossy());
+    }
+    (command, path)
 }

@@ -63,17 +63,19 @@ pub(super) async fn parse(words: &[OsString], host: &mut Host) -> Result<Option<
     }
 }
 
-fn finish(command: Clap, words: &[OsString], provider: &str, schema: Schema) -> Result<Option<Parsed>> {
-    match command.try_get_matches_from(words) {
+fn finish(mut command: Clap, words: &[OsString], provider: &str, schema: Schema) -> Result<Option<Parsed>> {
+    let matches = command.try_get_matches_from_mut(words);
+    let ours = |error: &clap::Error| errors::ours(error, &command, words, provider);
+    match matches {
         Ok(matches) => {
-            let cli = Cli::from_arg_matches(&matches).map_err(|error| errors::ours(&error, provider))?;
+            let cli = Cli::from_arg_matches(&matches).map_err(|error| ours(&error))?;
             Ok(Some(Parsed { cli, matches, provider: provider.to_owned(), schema }))
         }
         Err(error) if errors::is_help(&error) => {
             output::help(&error.render())?;
             Ok(None)
         }
-        Err(error) => Err(errors::ours(&error, provider)),
+        Err(error) => Err(ours(&error)),
     }
 }
 
