@@ -103,6 +103,7 @@ fn a_plugin_that_exits_at_once() {
         "this is a fault of crabbox-provider-dead",
     ];
     refused(&world, &["run", "--provider", "dead", "true"], 1, &parts);
+    assert_eq!(world.starts("dead"), 1, "it is asked once");
 }
 
 #[test]
@@ -112,6 +113,7 @@ fn a_plugin_that_never_answers() {
     let (code, stdout, stderr) = world.run(&["run", "--provider", "mute", "true"]);
     assert_eq!((code, stdout.as_str()), (5, ""), "{stderr}");
     assert_has(&stderr, &["error: provider `mute` did not answer `initialize` within 5s"]);
+    assert_eq!(world.starts("mute"), 1, "it is asked once");
     assert_nothing_created(&world);
     assert_eq!(world.processes(), Vec::<String>::new());
 }

@@ -12,8 +12,10 @@ mod env;
 mod join;
 mod list;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use crabbox_protocol::Manifest;
 
@@ -43,6 +45,8 @@ pub(crate) struct Plugins {
     places: Places,
     manifests: Manifests,
     settings: BTreeMap<String, PluginSettings>,
+    /// What plugins said when this very command asked them: none is asked twice.
+    answers: RefCell<BTreeMap<PathBuf, Result<Known>>>,
 }
 
 impl Plugins {
@@ -55,6 +59,7 @@ impl Plugins {
             places: Places::new(env, settings.plugin_paths(), beside, files.user_file().to_owned()),
             manifests: Manifests::new(paths, env::base(env)),
             settings: settings.plugins.clone(),
+            answers: RefCell::default(),
         }
     }
 
@@ -84,7 +89,12 @@ impl Plugins {
 
     /// Asks a plugin again, before something that its cached manifest says becomes an error.
     pub(crate) async fn refresh(&self, found: &Found) -> Result<Known> {
-        self.manifests.ask(found).await.known().map_err(|refusal| refusal.into_error(found))
+        if let Some(answer) = self.answers.borrow().get(&found.path) {
+            return answer.clone();
+        }
+        let answer = self.manifests.ask(found).await.known().map_err(|refusal| refusal.into_error(found));
+        self.answers.borrow_mut().insert(found.path.clone(), answer.clone());
+        answer
     }
 
     /// What each plugin says about itself or why it does not, from the cache where it can, all others at
@@ -95,6 +105,7 @@ impl Plugins {
 
     /// What a session's plugin said about itself just now. Says whether that is new, and remembers it.
     pub(crate) fn observed(&self, found: &Found, manifest: &Manifest) -> Result<bool> {
+        self.answers.borrow_mut().remove(&found.path);
         self.manifests.observed(found, manifest).map_err(|refusal| refusal.into_error(found))
     }
 

@@ -1,10 +1,11 @@
 //! A provider's process and the conversation with it.
 //!
 //! `guard` makes sure that nothing outlives the host, `process` starts and ends the plugin, `session`
-//! asks it, `relay` carries a command's output, `interrupt` hears the user. How they work together:
+//! asks it, `exchange` is one request on its way, `ladder` how one is ended, `relay` carries a command's output, `interrupt` hears the user. How they work together:
 //! `docs/architecture.md`, "A plugin's process".
 
 mod error;
+mod exchange;
 mod guard;
 mod interrupt;
 mod ladder;

@@ -1,7 +1,9 @@
 //! Getting a new lease, and undoing what a failed attempt may have left.
 
 use crabbox_protocol::records::{Claim, ClaimState, Owner};
-use crabbox_protocol::{AcquireParams, Intent, LeaseState, Method, ReleaseReason, ResolveParams};
+use crabbox_protocol::{
+    AcquireParams, Intent, LeaseReport, LeaseState, Method, ReleaseReason, ResolveParams,
+};
 use jiff::Timestamp;
 
 use super::held::{AskError, Held, believed, check_id, merge, show_progress};
@@ -48,19 +50,8 @@ impl Held<'_> {
             self.claim = claim;
         }
         let error = match answer {
-            Ok(result) => match check_id(&self.claim, &result.lease) {
-                Ok(()) => {
-                    if let Some(message) = &result.lease.message {
-                        say(foreign(message));
-                    }
-                    let claims = self.host.claims();
-                    self.claim = claims.update(&self.claim.lease.id, true, |claim| {
-                        merge(claim, &result.lease);
-                        claim.state = ClaimState::Leased;
-                        Ok(())
-                    })?;
-                    return Ok(self);
-                }
+            Ok(result) => match self.acquired(&result.lease) {
+                Ok(()) => return Ok(self),
                 Err(error) => error,
             },
             // Nothing was sent, or certainly nothing was made.
@@ -75,6 +66,20 @@ impl Held<'_> {
             Err(AskError::Provider(error)) => error.into(),
         };
         Err(self.undo(error).await)
+    }
+
+    /// The lease is there: the claim says so, with what the plugin said about it.
+    fn acquired(&mut self, report: &LeaseReport) -> Result<()> {
+        check_id(&self.claim, report)?;
+        if let Some(message) = &report.message {
+            say(foreign(message));
+        }
+        self.claim = self.host.claims().update(&self.claim.lease.id, true, |claim| {
+            merge(claim, report);
+            claim.state = ClaimState::Leased;
+            Ok(())
+        })?;
+        Ok(())
     }
 
     /// Looks for what a failed `acquire` may have left, and releases it.

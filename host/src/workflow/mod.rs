@@ -8,6 +8,7 @@ mod cleanup;
 mod execute;
 mod heartbeat;
 mod held;
+mod make;
 mod one_shot;
 mod release;
 mod reuse;
@@ -21,8 +22,9 @@ pub(crate) use acquire::Wish;
 pub(crate) use cleanup::{Cleanup, cleanup};
 pub(crate) use execute::Job;
 pub(crate) use held::{believed, same_scope, stop_command};
+pub(crate) use make::warm_up;
 pub(crate) use reuse::usable;
-pub(crate) use run::{LeasePlan, RunPlan, check_manifest, run, warm_up};
+pub(crate) use run::{LeasePlan, RunPlan, check_manifest, run};
 pub(crate) use stop::stop;
 
 use std::time::Duration;

@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crabbox_protocol::records::{Claim, ClaimState, Owner};
-use crabbox_protocol::{
-    CancelReason, ConfigureResult, Lease, Lifecycle, Method, ReleaseAction, ReleaseReason,
-};
-use jiff::Timestamp;
+use crabbox_protocol::records::{Claim, Owner};
+use crabbox_protocol::{CancelReason, Lifecycle, Method, ReleaseReason};
 
 use super::acquire::Wish;
 use super::execute::{Job, Ran, cancel_exit};
 use super::held::Held;
+use super::make::make;
 use super::release::Released;
 use super::reuse::{check_repository, claim_for};
 use super::sync::Bundle;
@@ -20,9 +18,9 @@ use super::{ms, one_shot, shown};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Chosen, Host, Selection};
-use crate::lease::{LeaseLock, RunDir, new_lease_id, new_run_id};
+use crate::lease::{RunDir, new_run_id};
 use crate::output::{self, say};
-use crate::provider::{Interrupts, Locks, Session};
+use crate::provider::Interrupts;
 use crate::sync::Tree;
 
 /// A run whose every flag has been checked.
@@ -117,141 +115,6 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     }
     clock.print(plan.timing_json)?;
     Ok(code)
-}
-
-/// `crabbox warmup`: a lease that stays.
-pub(crate) async fn warm_up(
-    host: &Host,
-    selection: &Selection,
-    chosen: Chosen,
-    wish: &Wish,
-    root: Option<PathBuf>,
-) -> Result<()> {
-    let begun = Instant::now();
-    let mut interrupts = Interrupts::listen()?;
-    let made = make(host, selection, chosen, wish, root, None, &mut interrupts).await;
-    let held = made.map_err(|error| interrupts.blame(error))?;
-    let claim = held.claim().clone();
-    if let Some(exit) = interrupts.exit() {
-        held.release_watched(claim.release, ReleaseReason::User, &mut interrupts).await?;
-        return Err(Error::new(exit, "interrupted"));
-    }
-    held.let_go().await;
-    output::data(&format!(
-        "leased {} slug={} provider={}\n",
-        claim.lease.id, claim.lease.slug, claim.provider
-    ))?;
-    say(format!("warmup complete total={}", shown(begun.elapsed())));
-    say(format!(
-        "use it: crabbox run --id {} -- COMMAND; end it: {}",
-        claim.lease.slug,
-        super::held::stop_command(&claim)
-    ));
-    Ok(())
-}
-
-/// Makes a lease: lock, plugin, claim, and only then the request.
-async fn make<'a>(
-    host: &'a Host,
-    selection: &Selection,
-    chosen: Chosen,
-    wish: &Wish,
-    repo_root: Option<PathBuf>,
-    run: Option<RunDir>,
-    interrupts: &mut Interrupts,
-) -> Result<Held<'a>> {
-    let id = new_lease_id()?;
-    let lock = LeaseLock::exclusive(&host.paths, &id, || ()).await?;
-    let made = prepare(host, selection, chosen, wish, repo_root, &lock, run.as_ref(), id).await;
-    let (chosen, session, claim) = match made {
-        Ok((_, session, claim)) if interrupts.exit_now().is_some() => {
-            session.close().await;
-            host.claims().remove(&claim.lease.id)?;
-            lock.remove();
-            return Err(Error::failure("interrupted"));
-        }
-        Ok(made) => made,
-        Err(error) => {
-            lock.remove();
-            return Err(error);
-        }
-    };
-    let mut held = Held::new(host, chosen, lock, claim);
-    (held.session, held.run) = (Some(session), run);
-    held.acquire(interrupts).await
-}
-
-/// Starts and configures the plugin, and writes the claim. Nothing exists at the provider yet.
-#[expect(clippy::too_many_arguments, reason = "a step of `make`, apart for its error path")]
-async fn prepare(
-    host: &Host,
-    selection: &Selection,
-    chosen: Chosen,
-    wish: &Wish,
-    repo_root: Option<PathBuf>,
-    lock: &LeaseLock,
-    run: Option<&RunDir>,
-    id: crabbox_protocol::LeaseId,
-) -> Result<(Chosen, Session, Claim)> {
-    let locks = || -> Result<Locks> {
-        Ok(Locks { lease: Some(lock.for_guard()?), run: run.map(RunDir::for_guard).transpose()?.flatten() })
-    };
-    let (chosen, session, configured) = selection.connect(host, chosen, locks).await?;
-    let mut claim = new_claim(&chosen, &configured, wish, repo_root, id);
-    match host.claims().create(&mut claim, wish.slug.as_deref()) {
-        Ok(()) => Ok((chosen, session, claim)),
-        Err(error) => {
-            session.close().await;
-            Err(error)
-        }
-    }
-}
-
-fn new_claim(
-    chosen: &Chosen,
-    configured: &ConfigureResult,
-    wish: &Wish,
-    repo_root: Option<PathBuf>,
-    id: crabbox_protocol::LeaseId,
-) -> Claim {
-    let now = Timestamp::now();
-    let limits = &chosen.manifest.limits;
-    Claim {
-        version: 1,
-        lease: Lease {
-            id,
-            slug: String::new(),
-            name: String::new(),
-            labels: Default::default(),
-            crew: None,
-            r#ref: None,
-            state: None,
-            root: None,
-        },
-        revision: String::new(),
-        state: ClaimState::Acquiring,
-        owner: wish.owner,
-        provider: chosen.name.clone(),
-        plugin: chosen.plugin.clone(),
-        scope: configured.scope.clone(),
-        credential: configured.credential.clone(),
-        config: chosen.params.config.clone(),
-        secrets: chosen.params.secrets.clone(),
-        release: configured.release.unwrap_or(ReleaseAction::Delete),
-        repo_root: repo_root.map(|root| root.to_string_lossy().into_owned()),
-        target: chosen.manifest.targets.first().cloned(),
-        ssh: None,
-        endpoints: Vec::new(),
-        created_at: now,
-        last_used_at: now,
-        idle_timeout_ms: Some(wish.idle_timeout_ms),
-        ttl_ms: Some(wish.ttl_ms),
-        expires_at: None,
-        create_settle_ms: limits.create_settle_ms.unwrap_or(crabbox_protocol::Limits::CREATE_SETTLE_MS),
-        cleanup_grace_ms: limits.cleanup_grace_ms.unwrap_or(0),
-        missing_since: None,
-        runs: Default::default(),
-    }
 }
 
 /// What the lease is for: sync, then the command.
