@@ -43,7 +43,7 @@ fn twenty_good_plugins_and_four_bad_ones_are_all_listed_and_disturb_nobody() {
     }
     world.provider("ship", &json!({"methods": ["acquire", "release", "touch"], "targets": ["windows"]}), "");
     world.provider_that("dead", "echo 'no licence file' >&2; exit 3");
-    world.provider_that("mute", "exec cat >/dev/null");
+    world.provider_that("mute", "cat >/dev/null");
     world.provider("late", &json!({"protocol": 99}), "");
     let plain = world.provider("plain", &json!({}), "");
     fs::set_permissions(&plain, fs::Permissions::from_mode(0o644)).unwrap();
