@@ -4,11 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::Stdio;
+use std::time::Duration;
 
 use crabbox_tests::{Plugin, World, ended, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{ALL, assert_fits, assert_has, assert_nothing_left, end};
+use crate::support::{ALL, assert_fits, assert_has, assert_nothing_left, end, spawn};
 
 /// The timing record among what was printed on standard error.
 fn timing(stderr: &str) -> Value {
@@ -297,5 +299,29 @@ fn output_comes_while_the_command_runs() {
         fs::write(go, "").unwrap();
         assert_eq!(end(child).0, 0, "{plugin:?}");
         assert_eq!(fs::read_to_string(&seen).unwrap(), "first\nlast\n", "{plugin:?}");
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_everything_and_one_that_stands_still_does_not_stop_ctrl_c() {
+    for plugin in ALL {
+        let Some(world) = World::with(plugin) else { continue };
+        let ended = world.root().join("ended");
+        let command = format!("head -c 120000 /dev/zero; touch {}", ended.display());
+        let start = || {
+            let run =
+                spawn(&mut world.crabbox(&["run", "--provider", plugin.name(), "--", "sh", "-c", &command]));
+            wait_for("the command's end", || ended.exists());
+            // The provider answers a moment after its command ended.
+            std::thread::sleep(Duration::from_millis(300));
+            fs::remove_file(&ended).unwrap();
+            run
+        };
+        let (code, stdout, stderr) = end(start());
+        assert_eq!((code, stdout.len()), (0, 120_000), "{plugin:?}: {stderr}");
+        let mut run = start();
+        kill_process(Pid::from_child(&run), Signal::INT).unwrap();
+        assert_eq!(run.wait().unwrap().code(), Some(130), "{plugin:?}");
+        assert_nothing_left(&world, plugin);
     }
 }

@@ -81,7 +81,8 @@ impl Held<'_> {
             }
         };
         let cancelled = self.session.as_ref().and_then(|session| session.cancelled());
-        let delivered = relay.finish().await;
+        let delivered = relay.finish(async { _ = interrupts.next().await }).await;
+        let cancelled = cancelled.or(delivered.given_up.then_some(CancelReason::User));
         if delivered.dropped > 0 && !delivered.broken {
             warn(format!("{} bytes of output were dropped: nobody read them", delivered.dropped));
         }

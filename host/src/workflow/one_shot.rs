@@ -61,7 +61,8 @@ pub(super) async fn run(
         Ask { deadline: job.timeout, interrupts: Some(interrupts), relay: Some(&mut relay), events: None };
     let answer = session.call(&params, ask).await;
     let cancelled = session.cancelled();
-    let delivered = relay.finish().await;
+    let delivered = relay.finish(async { _ = interrupts.next().await }).await;
+    let cancelled = cancelled.or(delivered.given_up.then_some(CancelReason::User));
     clock.record.command_ms = ms(begun.elapsed());
     session.close().await;
     let cancelled = if delivered.broken { Some(CancelReason::Hangup) } else { cancelled };

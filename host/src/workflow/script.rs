@@ -79,7 +79,7 @@ impl Held<'_> {
             Errand::new(host, self.session().await?, &lease, input)?;
         let ask = Ask { interrupts, relay: Some(&mut relay), ..Ask::default() };
         let result = self.ask(&params, ask).await;
-        let output = relay.finish().await;
+        let output = relay.finish(std::future::pending()).await;
         Ok(Said { code: result?.exit_code, output })
     }
 }
@@ -95,7 +95,7 @@ pub(super) async fn script_by(
     let Errand { directory: _directory, mut relay, params } =
         Errand::new(host, session, lease, |out| out.write_all(script))?;
     let result = session.call(&params, Ask { relay: Some(&mut relay), ..Ask::default() }).await;
-    let output = relay.finish().await;
+    let output = relay.finish(std::future::pending()).await;
     Ok(Said { code: result?.exit_code, output })
 }
 

@@ -26,7 +26,7 @@ const MOST: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Mover {
     path: PathBuf,
-    wake: PipeWriter,
+    wake: Wake,
     finishing: Arc<AtomicBool>,
     done: oneshot::Receiver<()>,
     _hold: OwnedFd,
@@ -64,7 +64,7 @@ impl Mover {
             thread.run();
             let _ = finished.send(());
         });
-        Ok(Self { path, wake, finishing, done, _hold: hold })
+        Ok(Self { path, wake: Wake(wake), finishing, done, _hold: hold })
     }
 
     /// Where the plugin writes.
@@ -74,15 +74,35 @@ impl Mover {
 
     /// Makes the thread look at its orders.
     pub(super) fn wake(&self) {
-        let _ = (&self.wake).write(b"w");
+        self.wake.wake();
     }
 
-    /// The plugin has written everything: the receiver hears when it is moved.
-    pub(super) fn finish(self) -> oneshot::Receiver<()> {
+    /// The plugin has written everything.
+    pub(super) fn finish(self) -> Finishing {
         self.finishing.store(true, Ordering::Release);
         self.wake();
         let _ = std::fs::remove_file(&self.path);
-        self.done
+        Finishing { done: self.done, wake: self.wake }
+    }
+}
+
+/// A FIFO that nobody writes to any more.
+#[derive(Debug)]
+pub(super) struct Finishing {
+    /// Hears when everything is moved.
+    pub(super) done: oneshot::Receiver<()>,
+    /// As long as this is there, the thread waits for its reader.
+    pub(super) wake: Wake,
+}
+
+/// The way to a thread that waits.
+#[derive(Debug)]
+pub(super) struct Wake(PipeWriter);
+
+impl Wake {
+    /// Makes the thread look at its orders.
+    pub(super) fn wake(&self) {
+        let _ = (&self.0).write(b"w");
     }
 }
 

@@ -9,6 +9,7 @@ mod notes;
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -66,6 +67,8 @@ pub(crate) struct Delivered {
     pub(crate) dropped: u64,
     /// Whether the reader of our standard output went away.
     pub(crate) broken: bool,
+    /// Whether the user did not wait for the reader any more.
+    pub(crate) given_up: bool,
 }
 
 impl Relay {
@@ -158,38 +161,62 @@ impl Relay {
         }
     }
 
-    /// Writes what is still on its way, and returns what became of all of it.
-    pub(crate) async fn finish(self) -> Delivered {
-        let lossy = self.shared[0].lossy.load(Ordering::Relaxed);
-        let mut delivered = Delivered::default();
-        match self.way {
+    /// Writes what is still on its way, and returns what became of all of it. Once `gives_up` is done,
+    /// nothing waits for a reader any more.
+    pub(crate) async fn finish(self, gives_up: impl Future<Output = ()>) -> Delivered {
+        let Self { way, kept, shared, broken: _ } = self;
+        let mut waiting = Waiting { shared: &shared, given_up: false, gives_up: pin!(gives_up) };
+        match way {
             Way::Notes(sinks) => {
-                for (sink, shared) in sinks.into_iter().zip(&self.shared) {
-                    let unwritten = sink.unwritten();
-                    if !ended(sink.finish(), lossy).await {
-                        let left = unwritten.load(Ordering::Relaxed);
+                for (mut sink, shared) in sinks.into_iter().map(notes::Sink::finish).zip(&shared) {
+                    if !waiting.for_end_of(&mut sink.done, || ()).await {
+                        let left = sink.unwritten.load(Ordering::Relaxed);
                         shared.dropped.fetch_add(left, Ordering::Relaxed);
                     }
                 }
             }
             Way::Fifos(movers) => {
-                for mover in movers {
-                    ended(mover.finish(), lossy).await;
+                for mut mover in movers.map(fifo::Mover::finish) {
+                    waiting.for_end_of(&mut mover.done, || mover.wake.wake()).await;
                 }
             }
             Way::Kept => {}
         }
-        [delivered.stdout, delivered.stderr] =
-            self.kept.map(|kept| std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner)));
-        delivered.dropped = self.shared.iter().map(|s| s.dropped.load(Ordering::Relaxed)).sum();
-        delivered.broken = self.shared[0].broken.load(Ordering::Relaxed);
-        delivered
+        let given_up = waiting.given_up;
+        let [stdout, stderr] =
+            kept.map(|kept| std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner)));
+        Delivered {
+            stdout,
+            stderr,
+            dropped: shared.iter().map(|s| s.dropped.load(Ordering::Relaxed)).sum(),
+            broken: shared[0].broken.load(Ordering::Relaxed),
+            given_up,
+        }
     }
 }
 
-/// Waits for a thread to end: for ever, or after a cancel for a moment only.
-async fn ended(done: oneshot::Receiver<()>, lossy: bool) -> bool {
-    if lossy { timeout(PATIENCE, done).await.is_ok() } else { done.await.is_ok() }
+/// Waiting for the threads to end.
+struct Waiting<'a, F> {
+    shared: &'a [Arc<Shared>; 2],
+    given_up: bool,
+    gives_up: Pin<&'a mut F>,
+}
+
+impl<F: Future<Output = ()>> Waiting<'_, F> {
+    /// Waits for one: for ever, until the user gives up, or after a cancel for a moment only.
+    async fn for_end_of(&mut self, done: &mut oneshot::Receiver<()>, wake: impl Fn()) -> bool {
+        if !self.shared[0].lossy.load(Ordering::Relaxed) {
+            tokio::select! {
+                ended = &mut *done => return ended.is_ok(),
+                () = &mut self.gives_up => {
+                    self.given_up = true;
+                    self.shared.iter().for_each(|shared| shared.lossy.store(true, Ordering::Relaxed));
+                    wake();
+                }
+            }
+        }
+        timeout(PATIENCE, done).await.is_ok()
+    }
 }
 
 /// Adds to what is captured, up to the limit.

@@ -65,15 +65,19 @@ impl Sink {
         let _ = self.queue.reserve().await;
     }
 
-    /// How many bytes wait.
-    pub(super) fn unwritten(&self) -> Arc<AtomicU64> {
-        self.unwritten.clone()
+    /// No more will come.
+    pub(super) fn finish(self) -> Finishing {
+        Finishing { done: self.done, unwritten: self.unwritten }
     }
+}
 
-    /// No more will come: the receiver hears when everything is written.
-    pub(super) fn finish(self) -> oneshot::Receiver<()> {
-        self.done
-    }
+/// A queue that nothing is added to any more.
+#[derive(Debug)]
+pub(super) struct Finishing {
+    /// Hears when everything is written.
+    pub(super) done: oneshot::Receiver<()>,
+    /// How many bytes wait.
+    pub(super) unwritten: Arc<AtomicU64>,
 }
 
 /// Writes everything, also to a descriptor that somebody else made non-blocking.
