@@ -36,13 +36,11 @@ fn a_killed_host_leaves_no_process_and_cleanup_finds_the_rest() {
                 host.wait().unwrap();
             }
             wait_for("the end of every process", || world.processes().is_empty());
-            let mut said = String::new();
             wait_for("cleanup", || {
-                let (code, stdout, stderr) = world.run(&["cleanup", "--wait"]);
-                said = stdout + &stderr;
-                code == 0 && world.ok(&["list"]).is_empty()
+                let (code, ..) = world.run(&["cleanup", "--wait"]);
+                // A process that is on its way out is seen no more and may still hold its locks.
+                code == 0 && world.ok(&["list"]).is_empty() && world.leftovers(plugin).is_empty()
             });
-            assert_eq!(world.leftovers(plugin), Vec::<std::path::PathBuf>::new(), "{plugin:?}: {said}");
             assert_eq!(world.processes(), Vec::<String>::new(), "{plugin:?}");
         }
     }

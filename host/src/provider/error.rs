@@ -101,6 +101,9 @@ impl ProviderError {
             }
             Self::Version { provider, .. } => Some(format!("update crabbox-provider-{provider}")),
             Self::Refused { error, .. } => error.data.as_ref()?.hint.as_deref().map(foreign),
+            Self::Deadline { provider, method: Method::Initialize, .. } => Some(format!(
+                "it has to answer by itself, at once; this is a fault of crabbox-provider-{provider}"
+            )),
             Self::Broken { provider, .. }
             | Self::BadResult { provider, .. }
             | Self::Exited { provider, .. } => {

@@ -169,8 +169,13 @@ impl<'s, 'a> Exchange<'s, 'a> {
     /// Begins to end the request.
     fn cancel(&mut self, reason: CancelReason) -> Rung {
         self.session.cancelled = Some(reason);
-        let knows_cancel = self.session.feature(feature::CANCEL);
-        self.ladder.insert(Ladder::begin(reason, knows_cancel)).rung()
+        let first = match self.method {
+            // A plugin that has not said who it is has nothing to lose.
+            Method::Initialize => Rung::Kill,
+            _ if self.session.feature(feature::CANCEL) => Rung::Cancel,
+            _ => Rung::CloseStdin,
+        };
+        self.ladder.insert(Ladder::begin(reason, first)).rung()
     }
 
     /// Does what the ladder says. From the first step on, nothing waits for a reader.

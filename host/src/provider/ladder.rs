@@ -34,9 +34,8 @@ pub(super) struct Ladder {
 }
 
 impl Ladder {
-    /// Begins. A plugin that does not know `cancel` gets no grace.
-    pub(super) fn begin(reason: CancelReason, knows_cancel: bool) -> Self {
-        let rung = if knows_cancel { Rung::Cancel } else { Rung::CloseStdin };
+    /// Begins on a rung. A plugin that does not know `cancel` gets no grace.
+    pub(super) fn begin(reason: CancelReason, rung: Rung) -> Self {
         let mut ladder = Self { reason, rung, until: Instant::now() };
         ladder.stand_on(rung);
         ladder
@@ -82,14 +81,14 @@ mod tests {
 
     #[test]
     fn every_step_comes_in_turn_and_an_interrupt_skips() {
-        let mut ladder = Ladder::begin(CancelReason::User, true);
+        let mut ladder = Ladder::begin(CancelReason::User, Rung::Cancel);
         assert_eq!(ladder.rung(), Rung::Cancel);
         assert_eq!(
             [ladder.step(), ladder.step(), ladder.step()],
             [Rung::CloseStdin, Rung::Terminate, Rung::Kill]
         );
         assert_eq!(ladder.due(), None);
-        let mut ladder = Ladder::begin(CancelReason::Deadline, false);
+        let mut ladder = Ladder::begin(CancelReason::Deadline, Rung::CloseStdin);
         assert_eq!(ladder.rung(), Rung::CloseStdin);
         assert_eq!([ladder.hurry(), ladder.hurry()], [Rung::Terminate, Rung::Kill]);
     }
