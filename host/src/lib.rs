@@ -9,6 +9,7 @@ mod config;
 mod error;
 mod exit;
 mod host;
+mod join;
 mod lease;
 mod output;
 mod paths;

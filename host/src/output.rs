@@ -2,22 +2,38 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 
 /// Prints data that was asked for. A reader that went away is no error.
 pub(crate) fn data(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::failure("cannot write to standard output").cause(error))
-        }
-        _ => Ok(()),
+    match write_all(rustix::stdio::stdout(), text.as_bytes()) {
+        Ok(()) | Err(Errno::PIPE) => Ok(()),
+        Err(error) => Err(Error::failure("cannot write to standard output").cause(error)),
     }
+}
+
+/// Writes everything, waiting for the reader, also to a descriptor that somebody made non-blocking.
+pub(crate) fn write_all(target: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(target, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => drop(poll(&mut [PollFd::from_borrowed_fd(target, PollFlags::OUT)], None)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Prints data as indented JSON.
@@ -29,12 +45,37 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
 /// Prints help, in colours where the terminal has them.
 pub(crate) fn help(text: &clap::builder::StyledStr) -> Result<()> {
     let styled = text.ansi().to_string();
-    let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(styled.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::failure("cannot write to standard output").cause(error))
+    data(&for_terminal(&styled, AutoStream::choice(&io::stdout())))
+}
+
+/// The text, without its colours where they are not wanted.
+fn for_terminal(text: &str, choice: ColorChoice) -> Cow<'_, str> {
+    match choice {
+        ColorChoice::Never => Cow::Owned(strip_str(text).to_string()),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// Whether standard error stood still when it was last written to.
+static STALLED: AtomicBool = AtomicBool::new(false);
+
+/// How long a reader of standard error is waited for, once.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Says something on standard error. What cannot be said is dropped: a lease that is held weighs more.
+fn emit(text: &str) {
+    let text = for_terminal(text, AutoStream::choice(&io::stderr())).into_owned() + "\n";
+    let stderr = rustix::stdio::stderr();
+    // As much as POSIX guarantees a pipe to take without blocking once it is ready.
+    for piece in text.as_bytes().chunks(512) {
+        let wait =
+            if STALLED.load(Ordering::Relaxed) { Timespec { tv_sec: 0, tv_nsec: 0 } } else { PATIENCE };
+        let ready = poll(&mut [PollFd::from_borrowed_fd(stderr, PollFlags::OUT)], Some(&wait));
+        let written = ready.is_ok_and(|count| count > 0) && write_all(stderr, piece).is_ok();
+        STALLED.store(!written, Ordering::Relaxed);
+        if !written {
+            return;
         }
-        _ => Ok(()),
     }
 }
 
@@ -59,12 +100,12 @@ fn without_secrets(text: &str) -> Cow<'_, str> {
 
 /// Tells the user something, in one line.
 pub(crate) fn say(text: impl AsRef<str>) {
-    anstream::eprintln!("{}", without_secrets(text.as_ref()));
+    emit(&without_secrets(text.as_ref()));
 }
 
 /// Warns the user, in one line.
 pub(crate) fn warn(text: impl AsRef<str>) {
-    anstream::eprintln!("\u{1b}[33mwarning:\u{1b}[0m {}", without_secrets(text.as_ref()));
+    emit(&without_secrets(&format!("\u{1b}[33mwarning:\u{1b}[0m {}", text.as_ref())));
 }
 
 /// Prints an error with its causes and hints.
@@ -76,7 +117,7 @@ pub(crate) fn error(error: &Error) {
     for hint in &error.hints {
         let _ = write!(text, "\n\u{1b}[36mhint:\u{1b}[0m {hint}");
     }
-    anstream::eprintln!("{}", without_secrets(&text));
+    emit(&without_secrets(&text));
 }
 
 /// Text of a plugin's, safe to print: control characters are escaped, and it is one line of at most

@@ -283,6 +283,25 @@ fn a_flag_that_nobody_has() {
 }
 
 #[test]
+fn a_duration_that_nobody_lives_to_see() {
+    let world = World::new();
+    let long = "99999999999999h";
+    let problem = format!("`{long}` is too long: ten years is the most");
+    for flag in ["--ttl", "--idle-timeout", "--timeout"] {
+        refused(&world, &["run", flag, long, "true"], 2, &[long, &problem]);
+    }
+    let mut command = world.crabbox(&["run", "true"]);
+    let (code, _, stderr) = ended(command.env("CRABBOX_TTL", long));
+    assert_eq!(code, 2, "{stderr}");
+    assert_has(&stderr, &[&problem]);
+    let file = world.write("crabbox.yaml", format!("lease: {{idleTimeout: {long}}}\n"));
+    let (code, _, stderr) = world.run(&["run", "true"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert_has(&stderr, &[&problem, file.to_str().unwrap()]);
+    assert_nothing_created(&world);
+}
+
+#[test]
 fn flags_that_contradict_each_other() {
     let world = World::new();
     for flags in [&["--no-sync", "--sync-only"][..], &["--no-sync", "--full-resync", "true"]] {

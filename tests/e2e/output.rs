@@ -106,3 +106,37 @@ fn a_background_process_that_holds_the_output_does_not_hold_the_run() {
         assert!(plugin != Plugin::Local || world.processes().is_empty(), "{stderr}");
     }
 }
+
+#[test]
+fn a_full_disk_is_no_reader_that_went_away() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return crabbox_tests::skip("dev-full", "there is no /dev/full");
+    }
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    for plugin in ALL {
+        let Some(world) = World::with(plugin) else { continue };
+        let arguments = ["run", "--provider", plugin.name(), "--", "sh", "-c", "echo hi; sleep 30"];
+        let output = world.crabbox(&arguments).stdout(full()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{plugin:?}: {said}");
+        assert!(said.contains("error: cannot write to standard output"), "{plugin:?}: {said}");
+        // What crabbox itself cannot say does not matter to the command.
+        let arguments = ["run", "--provider", plugin.name(), "--", "sh", "-c", "echo hi; exit 7"];
+        let output = world.crabbox(&arguments).stderr(full()).output().unwrap();
+        assert_eq!((output.status.code(), &*output.stdout), (Some(7), &b"hi\n"[..]), "{plugin:?}");
+        assert_eq!(world.leftovers(plugin), Vec::<std::path::PathBuf>::new(), "{plugin:?}");
+    }
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_does_not_hold_a_lease() {
+    let world = World::new();
+    let mut run = world.crabbox(&["run", "--", "sh", "-c", "yes e | head -c 300000 >&2"]);
+    let mut run = run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // The pipe is full now, and stays so until the user has had enough.
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    assert_eq!(world.leftovers(Plugin::Local), Vec::<std::path::PathBuf>::new());
+}

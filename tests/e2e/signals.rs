@@ -41,6 +41,8 @@ fn nothing_is_left(world: &World, plugin: Plugin) {
 
 /// A provider whose `acquire` and `release` do what the test says; the rest is as in the guide.
 fn provider(world: &World, acquire: &str, release: &str) {
+    // Where this file is, a run never ends.
+    let hang = world.root().join("hang").display().to_string();
     world.script(
         "crabbox-provider-slow",
         &format!(
@@ -52,7 +54,7 @@ while IFS= read -r line; do
     *'"method":"initialize"'*) ok '{{"protocol":1,"name":"slow","version":"1","lifecycle":"leased","limits":{{"createSettleMs":0}}}}' ;;
     *'"method":"acquire"'*) {acquire} ;;
     *'"method":"release"'*) {release} ;;
-    *'"method":"run"'*) ok '{{"exitCode":0}}' ;;
+    *'"method":"run"'*) [ ! -e {hang} ] || {{ touch {hang}.seen; sleep 60 & wait $!; }}; ok '{{"exitCode":0}}' ;;
   esac
 done
 "#
@@ -212,4 +214,48 @@ fn a_plugin_that_does_not_obey_is_killed_when_the_user_insists() {
     assert_eq!(run.wait().unwrap().code(), Some(130), "{said}");
     wait_for("its end", || world.processes().is_empty());
     assert_eq!(world.ok(&["list"]), "", "{said}");
+}
+
+#[test]
+fn a_transport_that_hangs_cannot_hold_the_user() {
+    let world = World::new();
+    let hang = world.root().join("hang");
+    std::fs::write(&hang, "").unwrap();
+    provider(&world, "ok '{\"lease\":{}}'", "ok '{\"outcome\":\"released\"}'");
+    let mut run = start(&world, &["run", "--provider", "slow", "--no-sync", "--", "true"]);
+    wait_for("the run", || world.root().join("hang.seen").exists());
+    // The first ends the run, the others the attempt to kill it, which hangs as well.
+    let mut code = None;
+    wait_for("the end", || {
+        signal(&run, Signal::INT);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        code = run.try_wait().unwrap();
+        code.is_some()
+    });
+    assert!(code.is_some_and(|code| code.code() == Some(130)), "{code:?}: {}", rest(&mut run));
+    wait_for("its end", || world.processes().is_empty());
+    std::fs::remove_file(&hang).unwrap();
+    wait_for("cleanup", || world.run(&["cleanup"]).0 == 0 && world.ok(&["list"]).is_empty());
+}
+
+#[test]
+fn ctrl_c_leaves_a_rollback_that_hangs_and_names_the_lease() {
+    let world = World::new();
+    let asked = world.root().join("asked");
+    let refuse = r#"printf '{"jsonrpc":"2.0","id":%s,"error":{"code":-32000,"message":"no room"}}\n' "$id""#;
+    provider(&world, refuse, &format!("touch {}; sleep 60 & wait $!", asked.display()));
+    let mut run = start(&world, &["run", "--provider", "slow", "--no-sync", "--", "true"]);
+    wait_for("the rollback", || asked.exists());
+    let mut code = None;
+    wait_for("the end", || {
+        signal(&run, Signal::INT);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        code = run.try_wait().unwrap();
+        code.is_some()
+    });
+    let said = rest(&mut run);
+    assert_eq!(code.unwrap().code(), Some(130), "{said}");
+    assert!(said.contains("no room") && said.contains("`crabbox stop cbx_"), "{said}");
+    assert_eq!(world.json(&["list", "--json"])[0]["claim"], "acquiring");
+    wait_for("its end", || world.processes().is_empty());
 }

@@ -47,8 +47,9 @@ fn render(report: &CleanupReport) -> String {
             CleanupAction::Pending => "pending",
             CleanupAction::Failed => "FAILED",
         };
-        let provider = row.provider.as_deref().map(|name| format!(" provider={name}")).unwrap_or_default();
-        text.push_str(&format!("{action} {}{provider}: {}", row.id, foreign(&row.message)));
+        let provider =
+            row.provider.as_deref().map(|name| format!(" provider={}", foreign(name))).unwrap_or_default();
+        text.push_str(&format!("{action} {}{provider}: {}", foreign(&row.id), foreign(&row.message)));
         if let Some(at) = row.again_at {
             let at = at.round(jiff::Unit::Second).unwrap_or(at);
             text.push_str(&format!("; run `crabbox cleanup` again after {at}, or use --wait"));

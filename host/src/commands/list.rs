@@ -6,9 +6,11 @@ use crabbox_protocol::{ListParams, ListResult, Method};
 
 use super::ProviderArgs;
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::host::{Chosen, Host};
+use crate::join::join;
 use crate::lease::RunDir;
 use crate::output::{self, foreign, table, warn};
+use crate::plugins::AT_ONCE;
 use crate::provider::{Ask, Locks};
 use crate::workflow::{after, stop_command};
 
@@ -31,7 +33,7 @@ pub(crate) async fn list(host: &Host, args: ListArgs) -> Result<()> {
     let provider = args.provider.provider.as_deref();
     let (claims, bad) = host.claims().list()?;
     for bad in &bad {
-        warn(format!("the claim `{}` cannot be used: {}", bad.path.display(), foreign(&bad.problem)));
+        warn(bad.say());
     }
     let claims: Vec<Claim> =
         claims.into_iter().filter(|claim| provider.is_none_or(|name| claim.provider == name)).collect();
@@ -76,22 +78,21 @@ pub(crate) fn row(host: &Host, claim: &Claim) -> LeaseRow {
     }
 }
 
-/// Asks the providers; one that fails is a warning, and costs only its own rows.
+/// Asks the providers, several at once; one that fails is a warning, and costs only its own rows.
 async fn refresh(host: &Host, provider: Option<&str>, rows: &mut Vec<LeaseRow>) -> Result<()> {
-    for plugin in host.usable_plugins(provider).await? {
-        if !plugin.manifest.has(Method::List) {
-            continue;
-        }
-        let name = plugin.name.clone();
-        let listed = async {
-            let (mut session, _) = plugin.connect(host, Locks::default()).await?;
-            let listed = session.call(&ListParams {}, Ask::default()).await.map_err(Error::from);
-            session.close().await;
-            listed
-        };
-        match listed.await {
-            Ok(listed) => merge(rows, &name, listed),
-            Err(error) => warn(format!("provider `{name}` was not asked: {error}")),
+    let plugins = host.usable_plugins(provider).await?;
+    let plugins: Vec<_> = plugins.iter().filter(|plugin| plugin.manifest.has(Method::List)).collect();
+    let ask = async |plugin: &Chosen| {
+        let (mut session, _) = plugin.connect(host, Locks::default()).await?;
+        let listed = session.call(&ListParams {}, Ask::default()).await.map_err(Error::from);
+        session.close().await;
+        listed
+    };
+    let answers = join(AT_ONCE, plugins.iter().map(|plugin| ask(plugin))).await;
+    for (plugin, answer) in plugins.into_iter().zip(answers) {
+        match answer {
+            Ok(listed) => merge(rows, &plugin.name, listed),
+            Err(error) => warn(format!("provider `{}` was not asked: {error}", plugin.name)),
         }
     }
     Ok(())
@@ -138,7 +139,7 @@ fn render(rows: &[LeaseRow]) -> String {
         vec![
             foreign(row.id.as_deref().unwrap_or("-")),
             foreign(row.slug.as_deref().unwrap_or(&row.name)),
-            row.provider.clone(),
+            foreign(&row.provider),
             state.unwrap_or("-").to_owned(),
             row.running.to_string(),
             time(row.last_used_at.or(row.created_at)),

@@ -15,7 +15,7 @@ use crate::host::{Host, Selection};
 use crate::lease::normalise_slug;
 use crate::output::{say, warn};
 use crate::remote::UserCommand;
-use crate::sync::find_root;
+use crate::sync::{Apply, Filter, find_root};
 use crate::workflow::{Job, LeasePlan, RunPlan, Wish, check_manifest, ms, run as run_plan, usable};
 
 /// Run a command on your working tree, somewhere else
@@ -100,6 +100,11 @@ pub(crate) async fn run(host: &Host, args: RunArgs, selection: Selection) -> Res
         refuse_for_one_shot(&args, &chosen.name)?;
     }
     let repository = if args.no_sync { None } else { Some(find_root(host.env.cwd())?) };
+    let (exclude, include) = (&host.settings.sync_exclude.value, &host.settings.sync_include.value);
+    let filter = match &repository {
+        Some(root) => Filter::of(root, exclude, include)?,
+        None => Filter::default(),
+    };
     let forwarded = host.forward(&chosen, &args.allow_env)?;
     forwarded.warnings.iter().for_each(warn);
     if claim.is_none() && *selection.source() == Source::Default {
@@ -126,7 +131,12 @@ pub(crate) async fn run(host: &Host, args: RunArgs, selection: Selection) -> Res
         chosen,
         lease,
         repository,
-        full_resync: args.full_resync,
+        filter,
+        apply: match (args.full_resync, host.settings.sync_delete.value) {
+            (true, _) => Apply::Replace,
+            (false, true) => Apply::Update,
+            (false, false) => Apply::Add,
+        },
         job,
         keep_on_failure: args.keep_on_failure,
         reclaim: args.reclaim,

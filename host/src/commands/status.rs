@@ -96,7 +96,7 @@ fn print(row: &StatusRow, json: bool) -> Result<()> {
         "{} slug={} provider={} state={} ready={} runs={} last_used={} expires={}",
         text(&lease.id),
         text(&lease.slug),
-        lease.provider,
+        foreign(&lease.provider),
         lease.state.map_or("-", LeaseState::name),
         row.ready,
         lease.running,

@@ -9,10 +9,11 @@
 //! A repository is code that somebody else wrote: its files may name a provider, never an executable and
 //! never where a credential goes.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Map, Value};
 
 use super::Env;
@@ -25,6 +26,9 @@ const REPOSITORY_FILES: [&str; 2] = ["crabbox.yaml", ".crabbox.yaml"];
 
 /// The variable that names one file instead of all others.
 const VARIABLE: &str = "CRABBOX_CONFIG";
+
+/// The largest configuration file.
+const LARGEST: u64 = 1024 * 1024;
 
 /// A configuration file.
 #[derive(Debug, Clone)]
@@ -128,7 +132,7 @@ fn lies_in(path: &Path, directory: &Path) -> bool {
 
 /// Reads one file; nothing if it is not there.
 fn read(path: &Path) -> Result<Option<Map<String, Value>>> {
-    match fs::read_to_string(path) {
+    match text(path) {
         Ok(text) => parse(path, &text).map(Some),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
@@ -137,6 +141,24 @@ fn read(path: &Path) -> Result<Option<Map<String, Value>>> {
             .cause(error)
             .hint("make it a readable text file, or move it away")),
     }
+}
+
+/// The text of a file of bearable size. In a repository a name may lead anywhere: to a pipe that nobody
+/// writes to, to a device without an end.
+fn text(path: &Path) -> io::Result<String> {
+    // Opening a pipe or a terminal must not wait, and no terminal may become ours.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = Vec::new();
+    // Not the size that it claims to have: it may grow, and some files have none.
+    file.take(LARGEST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    String::from_utf8(text).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
 fn parse(path: &Path, text: &str) -> Result<Map<String, Value>> {
@@ -158,6 +180,7 @@ fn parse(path: &Path, text: &str) -> Result<Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -259,6 +282,34 @@ mod tests {
         let place = Place::new(&[("repo/crabbox.yaml/inside", "")]);
         let error = place.load(None).unwrap_err();
         assert!(error.message.contains("crabbox.yaml"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_file_of_bearable_size_is_refused_at_once() {
+        let refused = |what: &dyn Fn(&Path), why: &str| {
+            let place = Place::new(&[]);
+            let path = place.dir.path().join("repo/crabbox.yaml");
+            what(&path);
+            let error = place.load(None).unwrap_err();
+            assert!(error.message.contains(path.to_str().unwrap()), "{error}");
+            assert!(error.to_string().contains(why) && error.hints.len() == 1, "{error}");
+            assert_eq!(error.exit.code(), 2);
+        };
+        let pipe = |path: &Path| {
+            rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::RUSR | Mode::WUSR).unwrap();
+        };
+        refused(&pipe, "it is not a regular file");
+        refused(&|path| symlink("/dev/zero", path).unwrap(), "it is not a regular file");
+        refused(&|path| fs::create_dir(path).unwrap(), "it is not a regular file");
+        let large = |path: &Path| File::create(path).unwrap().set_len(1 << 40).unwrap();
+        refused(&large, "it is larger than 1 MiB");
+        refused(&|path| fs::write(path, b"a: \xff\n").unwrap(), "it is not UTF-8");
+        let comment = format!("#{}\n", "x".repeat(1024 * 1024 - 2));
+        assert!(Place::new(&[("repo/crabbox.yaml", &comment)]).load(None).is_ok());
+        let place = Place::new(&[("elsewhere.yaml", "provider: a\n")]);
+        let base = place.dir.path();
+        symlink(base.join("elsewhere.yaml"), base.join("repo/crabbox.yaml")).unwrap();
+        assert!(place.load(None).unwrap().get(&["provider"]).is_some());
     }
 
     #[test]

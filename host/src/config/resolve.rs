@@ -1,5 +1,6 @@
 //! The configuration of a provider: every key's value, where it comes from, and all that is wrong with it.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
@@ -9,6 +10,7 @@ use jsonschema::error::{ValidationError, ValidationErrorKind};
 use serde_json::{Map, Value};
 
 use super::env_forward::is_variable_name;
+use super::redact::has_password;
 use super::schema::{Key, Kind, Schema, Variable, plain};
 use super::value::Reader;
 use super::{Env, Files, FlagValues, Source, Sourced, keys, nearest, redact};
@@ -91,12 +93,22 @@ struct Search<'a> {
     refused: BTreeSet<&'a str>,
     problems: Vec<String>,
     warnings: Vec<String>,
+    /// Whether a password is among what is wrong.
+    password: Cell<bool>,
 }
 
 impl<'a> Search<'a> {
     fn new(provider: &'a str, schema: &'a Schema, env: &'a Env) -> Self {
-        let (found, refused) = (BTreeMap::new(), BTreeSet::new());
-        Self { provider, schema, env, found, refused, problems: Vec::new(), warnings: Vec::new() }
+        Self {
+            provider,
+            schema,
+            env,
+            found: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            password: Cell::default(),
+        }
     }
 
     fn take(&mut self, key: &'a Key, found: Option<Found>) {
@@ -160,6 +172,11 @@ impl<'a> Search<'a> {
         let value = value.and_then(|value| match value.as_str() {
             Some(name) if key.env_name && !is_variable_name(name) => {
                 Err(format!("`{name}` is not the name of a variable"))
+            }
+            // The claim records it, and the plugin gets it in a message. A default is no secret.
+            _ if source != Source::Default && has_password(&value) => {
+                self.password.set(true);
+                Err("there is a password in the URL, and this is no place for a secret".to_owned())
             }
             _ => Ok(value),
         });
@@ -330,14 +347,29 @@ impl<'a> Search<'a> {
         }
         let exit = if self.problems.is_empty() { Exit::Auth } else { Exit::Usage };
         self.problems.extend(absent);
-        match self.problems.len() {
-            0 => Ok(resolved),
-            1 => Err(Error::new(exit, self.problems.remove(0))),
+        let mut error = match self.problems.len() {
+            0 => return Ok(resolved),
+            1 => Error::new(exit, self.problems.remove(0)),
             count => {
                 let message =
                     format!("the configuration of provider `{}` has {count} problems", self.provider);
-                Err(self.problems.into_iter().fold(Error::new(exit, message), Error::cause))
+                std::mem::take(&mut self.problems).into_iter().fold(Error::new(exit, message), Error::cause)
             }
+        };
+        error.hints.extend(self.password.get().then(|| self.place_of_secrets()));
+        Err(error.hint(format!(
+            "`crabbox plugins describe {}` shows every key and where it can be set",
+            self.provider
+        )))
+    }
+
+    /// Where a password belongs.
+    fn place_of_secrets(&self) -> String {
+        let secrets = self.schema.keys.iter().filter(|key| key.secret);
+        let names: Vec<_> = secrets.map(|key| self.variable_names(key)).collect();
+        match names.is_empty() {
+            true => format!("take it out; provider `{}` has no variable for a secret", self.provider),
+            false => format!("take it out, and set the secret in the environment: {}", names.join(", ")),
         }
     }
 }

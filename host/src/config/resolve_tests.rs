@@ -154,6 +154,38 @@ fn a_required_secret_is_asked_for() {
     let error = override_recorded("x", &schema, &Map::new(), &env, &no_flags()).unwrap_err();
     assert_eq!(error.message, "`x.key` is not set: it is a secret, set CRABBOX_X_KEY or OTHER_KEY");
     assert_eq!(error.exit.code(), 3);
+    assert_eq!(error.hints, ["`crabbox plugins describe x` shows every key and where it can be set"]);
+}
+
+#[test]
+fn a_password_in_a_url_is_refused_wherever_it_stands_and_never_repeated() {
+    let url = "https://me:hunter22@host/";
+    let repo = format!("nomad: {{template: '{url}', tags: ['{url}']}}");
+    let vars = [("NOMAD_ADDR", url)];
+    let place = Place { repo: &repo, vars: &vars, ..NOTHING };
+    let error = place.resolve([("namespace", &[url][..])]).unwrap_err();
+    let said = format!("{error:?}");
+    assert!(!said.contains("hunter22"), "{said}");
+    assert_eq!((error.exit.code(), error.causes.len()), (2, 4), "{said}");
+    for (key, source) in [
+        ("address", "variable NOMAD_ADDR"),
+        ("namespace", "flag --nomad-namespace"),
+        ("tags", "crabbox.yaml"),
+        ("template", "crabbox.yaml"),
+    ] {
+        let named = |cause: &&String| cause.starts_with(&format!("`nomad.{key}`: there is a password"));
+        let cause = error.causes.iter().find(named).unwrap_or_else(|| panic!("{key}: {said}"));
+        assert!(cause.contains(source), "{cause}");
+    }
+    let hint = "take it out, and set the secret in the environment: CRABBOX_NOMAD_TOKEN or NOMAD_TOKEN";
+    assert_eq!(error.hints[0], hint);
+    // What was recorded once can still be released.
+    let recorded = json!({"template": url});
+    let env = Env::new("/", [("A", "")]);
+    let recorded = recorded.as_object().unwrap();
+    assert!(override_recorded("nomad", &schema(), recorded, &env, &no_flags()).is_ok());
+    let place = Place { repo: "nomad: {template: 'ssh://git@host:22/a'}", ..NOTHING };
+    assert!(place.resolve(no_flags()).is_ok());
 }
 
 #[test]

@@ -124,7 +124,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path();
         std::fs::create_dir(base.join("config")).unwrap();
-        std::fs::write(base.join("crabbox.yaml"), "provider: x\nx: {url: 'https://me:pw@host/'}\n").unwrap();
+        std::fs::write(base.join("crabbox.yaml"), "provider: x\nx: {url: 'https://me@host/'}\n").unwrap();
         let user = "ttl: 2h\nx: {key: hunter2}\nplugins: {x: {path: /bin/x}}\n";
         std::fs::write(base.join("config/config.yaml"), user).unwrap();
         let env = Env::new(base, [("CRABBOX_ENV_ALLOW", "A,B")]);

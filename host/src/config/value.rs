@@ -29,10 +29,11 @@ impl Reader<'_> {
             (Kind::Duration, Some(unit)) => {
                 let count: f64 = text.trim().parse().map_err(|_| format!("`{text}` is not a number"))?;
                 let ms = count * unit as f64;
-                if !(0.0..=9e15).contains(&ms) {
-                    return Err(format!("`{text}` is out of range"));
+                match ms.round() {
+                    ms if !(0.0..).contains(&ms) => Err(format!("`{text}` is no span of time")),
+                    ms if ms > duration::to_ms(duration::LONGEST) as f64 => Err(duration::too_long(text)),
+                    ms => Ok(Value::from(ms as u64)),
                 }
-                Ok(Value::from(ms.round() as u64))
             }
             (Kind::List(item), _) => items(text).iter().map(|text| self.text(item, text)).collect(),
             (Kind::Map(value), _) => self.entries(value, &items(text)),
@@ -171,7 +172,16 @@ mod tests {
         assert_eq!(reader.variable(&Kind::Duration, &seconds, "1800"), Ok(json!(1_800_000)));
         assert_eq!(reader.variable(&Kind::Duration, &seconds, "0.5"), Ok(json!(500)));
         assert!(reader.variable(&Kind::Duration, &seconds, "5m").is_err());
-        assert!(reader.variable(&Kind::Duration, &seconds, "-1").is_err());
+        for text in ["-1", "NaN"] {
+            assert_eq!(
+                reader.variable(&Kind::Duration, &seconds, text),
+                Err(format!("`{text}` is no span of time"))
+            );
+        }
+        for text in ["315360001", "inf"] {
+            let problem = format!("`{text}` is too long: ten years is the most");
+            assert_eq!(reader.variable(&Kind::Duration, &seconds, text), Err(problem));
+        }
     }
 
     #[test]

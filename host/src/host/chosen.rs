@@ -39,18 +39,23 @@ impl Chosen {
     /// With today's configuration. What the cached manifest does not allow, the plugin is asked about once.
     pub(super) async fn from_config(host: &Host, name: &str, flags: &FlagValues) -> Result<Self> {
         let find = |schema: &Schema| resolve(name, schema, &host.env, &host.files, flags);
-        Self::with(host, name, find).await
+        Self::with(host, host.plugins.find(name)?, find).await
     }
 
     /// With the configuration that a lease was made with, and flags on top.
     pub(super) async fn for_claim(host: &Host, claim: &Claim, flags: &FlagValues) -> Result<Self> {
         let find =
             |schema: &Schema| override_recorded(&claim.provider, schema, &claim.config, &host.env, flags);
-        Self::with(host, &claim.provider, find).await
+        let found = host.plugins.find(&claim.provider).map_err(|error| {
+            let ClaimPlugin { version, path, .. } = &claim.plugin;
+            let (path, version) = (foreign(path), foreign(version));
+            error.cause(format!("lease {} was made by `{path}`, version {version}", claim.lease.slug))
+        })?;
+        Self::with(host, found, find).await
     }
 
-    async fn with(host: &Host, name: &str, find: impl Fn(&Schema) -> Result<Resolved>) -> Result<Self> {
-        let found = host.plugins.find(name)?;
+    async fn with(host: &Host, found: Found, find: impl Fn(&Schema) -> Result<Resolved>) -> Result<Self> {
+        let name = found.name.clone();
         let mut known = host.plugins.manifest(&found).await?;
         let resolved = match find(&Schema::of(&known.manifest)) {
             Ok(resolved) => resolved,
@@ -63,14 +68,14 @@ impl Chosen {
         let secrets = resolved.secrets.values().filter_map(|secret| host.env.get(&secret.env)?.to_str());
         secrets.for_each(hide);
         Ok(Self {
-            name: name.to_owned(),
-            env: host.plugins.environment(name, &known.manifest, &resolved.pass),
+            env: host.plugins.environment(&name, &known.manifest, &resolved.pass),
             pass: resolved.pass,
             plugin: ClaimPlugin {
                 version: known.manifest.version.clone(),
                 path: found.path.to_string_lossy().into_owned(),
                 sha256: known.sha256,
             },
+            name,
             found,
             params: ConfigureParams { config: resolved.config, secrets: resolved.secrets },
             release_flags: resolved.release_flags,

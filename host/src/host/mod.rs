@@ -12,9 +12,10 @@ use crate::config::{
     Credentials, Env, Files, FlagValues, Forwarded, HostFlags, Schema, Settings, forward, repository_root,
 };
 use crate::error::Result;
+use crate::join::join;
 use crate::lease::Claims;
 use crate::paths::Paths;
-use crate::plugins::{Plugins, credential_names};
+use crate::plugins::{AT_ONCE, Plugins, credential_names};
 
 /// This machine, this user, and this place in it.
 #[derive(Debug)]
@@ -85,15 +86,13 @@ impl Host {
             Some(name) => vec![name.to_owned()],
             None => self.plugins.all().usable().map(|found| found.name.clone()).collect(),
         };
-        let mut usable = Vec::new();
-        for name in names {
-            match Chosen::from_config(self, &name, &FlagValues::default()).await {
-                Ok(chosen) => usable.push(chosen),
-                Err(error) if only.is_some() => return Err(error),
-                // One that is broken, or not configured here, holds up nobody.
-                Err(_) => {}
-            }
+        let flags = FlagValues::default();
+        let all = names.iter().map(|name| Chosen::from_config(self, name, &flags));
+        let all = join(AT_ONCE, all).await.into_iter();
+        match only {
+            Some(_) => all.collect(),
+            // One that is broken, or not configured here, holds up nobody.
+            None => Ok(all.flatten().collect()),
         }
-        Ok(usable)
     }
 }

@@ -76,6 +76,11 @@ pub(crate) fn normalise_slug(text: &str) -> Result<String> {
     Ok(slug)
 }
 
+/// Whether a text is a slug as we make them.
+pub(super) fn is_slug(text: &str) -> bool {
+    normalise_slug(text).is_ok_and(|slug| slug == text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -42,10 +42,10 @@ impl RunDir {
         Ok(lock.map(|lock| Self { id, path, lock: Some(lock) }))
     }
 
-    /// Whether a run's host, or its guard, is alive.
+    /// Whether a run's host, or its guard, is alive. One whose lock cannot be looked at counts as alive.
     pub(crate) fn is_alive(paths: &Paths, id: &RunId) -> bool {
         let lock = paths.runs().join(id.as_str()).join("lock");
-        lock.exists() && matches!(LockFile::try_lock(&lock, true), Ok(None))
+        lock.exists() && !matches!(LockFile::try_lock(&lock, true), Ok(Some(_)))
     }
 
     /// The run.
@@ -62,6 +62,11 @@ impl RunDir {
     pub(crate) fn for_guard(&self) -> Result<Option<File>> {
         let file = self.lock.as_ref().map(LockFile::share_with_guard).transpose();
         file.map_err(|error| Error::failure("cannot hand the lock of the run over").cause(error))
+    }
+
+    /// Removes a file that nobody needs any more.
+    pub(crate) fn discard(&self, file: &FileRef) {
+        let _ = fs::remove_file(&file.path);
     }
 
     /// Writes a file for a plugin to read, and says what it is.

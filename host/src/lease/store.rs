@@ -7,16 +7,17 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crabbox_protocol::LeaseId;
 use crabbox_protocol::records::Claim;
+use crabbox_protocol::{LeaseId, is_provider_name};
 
 use super::lock::LockFile;
-use super::names::slug;
+use super::names::{is_slug, slug};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::output::foreign;
 use crate::paths::{NEW, Paths, private_dir, replace};
 
-/// The largest claim that is read.
+/// The largest claim that is read, and so the largest that is written.
 const LARGEST: u64 = 1024 * 1024;
 
 /// The store of claims.
@@ -30,13 +31,19 @@ pub(crate) struct Claims {
 pub(crate) struct BadClaim {
     /// The file.
     pub(crate) path: PathBuf,
-    /// What is wrong with it.
+    /// What is wrong with it. Safe to print.
     pub(crate) problem: String,
 }
 
 impl BadClaim {
+    /// What is said of it, in one line that is safe to print.
+    pub(crate) fn say(&self) -> String {
+        let path = foreign(&self.path.display().to_string());
+        format!("the claim `{path}` cannot be used: {}", self.problem)
+    }
+
     fn error(&self) -> Error {
-        Error::usage(format!("the claim `{}` cannot be used: {}", self.path.display(), self.problem))
+        Error::usage(self.say())
             .hint("if it was edited by hand, put it right; removing it makes crabbox forget a lease that may still cost money")
     }
 }
@@ -203,7 +210,7 @@ impl Claims {
 
     fn read(&self, id: &LeaseId) -> Result<Option<Claim>, BadClaim> {
         let path = self.path(id);
-        let bad = |problem: String| BadClaim { path: path.clone(), problem };
+        let bad = |problem: String| BadClaim { path: path.clone(), problem: foreign(&problem) };
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(bad(error.to_string())),
@@ -224,6 +231,13 @@ impl Claims {
         if claim.lease.id != *id {
             return Err(bad(format!("it is about lease {}", claim.lease.id)));
         }
+        // Both are printed, and are words of the commands that are printed.
+        if !is_provider_name(&claim.provider) {
+            return Err(bad(format!("`{}` is not a provider's name", claim.provider)));
+        }
+        if !is_slug(&claim.lease.slug) {
+            return Err(bad(format!("`{}` is no slug", claim.lease.slug)));
+        }
         Ok(Some(claim))
     }
 
@@ -233,11 +247,105 @@ impl Claims {
             .map_err(|error| Error::failure("the system gives no random numbers").cause(error))?;
         claim.revision = revision.iter().map(|byte| format!("{byte:02x}")).collect();
         let path = self.path(&claim.lease.id);
-        let text = serde_json::to_vec_pretty(claim).map_err(io::Error::from);
-        text.and_then(|text| replace(&path, &[&text[..], b"\n"].concat(), durable)).map_err(|error| {
+        let failed = |error: io::Error| {
             Error::failure(format!("cannot write the claim `{}`", path.display()))
                 .cause(error)
                 .hint("crabbox makes no lease that it cannot record; make the state directory writable")
+        };
+        let mut text = serde_json::to_vec_pretty(claim).map_err(|error| failed(error.into()))?;
+        text.push(b'\n');
+        // Nobody could read it again, and the lease with it would be lost.
+        if text.len() as u64 > LARGEST {
+            let (id, provider, size) = (&claim.lease.id, &claim.provider, text.len());
+            return Err(Error::failure(format!(
+                "the claim of lease {id} would have {size} bytes, and 1 MiB is the most"
+            ))
+            .cause(format!("most of it is what provider `{provider}` said about the lease"))
+            .hint(format!("this is a fault of crabbox-provider-{provider}, not of your command")));
+        }
+        replace(&path, &text, durable).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ID: &str = "cbx_000000000001";
+
+    fn store() -> (tempfile::TempDir, Claims) {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path();
+        let paths = Paths { state: base.into(), cache: base.into(), config: base.into() };
+        (dir, Claims::new(&paths))
+    }
+
+    fn good() -> Value {
+        json!({
+            "version": 1, "revision": "", "state": "leased", "owner": "user", "provider": "acme",
+            "lease": {"id": ID, "slug": "demo", "name": "crabbox-demo"},
+            "plugin": {"version": "1", "path": "/p", "sha256": ""},
+            "scope": "here", "config": {}, "release": "delete", "createSettleMs": 0,
+            "createdAt": "2026-01-01T00:00:00Z", "lastUsedAt": "2026-01-01T00:00:00Z",
         })
+    }
+
+    fn claim() -> Claim {
+        serde_json::from_value(good()).unwrap()
+    }
+
+    #[test]
+    fn a_claim_that_could_not_be_read_again_is_not_written() {
+        let (_dir, claims) = store();
+        claims.create(&mut claim(), Some("demo")).unwrap();
+        let id = ID.parse().unwrap();
+        let grown = |count: usize| {
+            claims.update(&id, true, |claim| {
+                claim.lease.state = Some("x".repeat(count).into());
+                Ok(())
+            })
+        };
+        let before = fs::read(claims.path(&id)).unwrap();
+        let error = grown(1024 * 1024).unwrap_err();
+        assert!(error.message.contains("would have") && error.exit.code() == 1, "{error}");
+        assert!(error.hints[0].contains("a fault of crabbox-provider-acme"), "{error:?}");
+        assert_eq!(fs::read(claims.path(&id)).unwrap(), before, "the old one stays");
+        assert_eq!(fs::read_dir(claims.paths.claims()).unwrap().count(), 1, "and nothing beside it");
+        // Whatever is written can be read.
+        let fits = 1024 * 1024 - before.len() - "  \"state\": \"\",\n".len() - 16;
+        grown(fits).unwrap();
+        assert!(claims.load(&id).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_was_edited_by_hand_does_not_reach_the_terminal() {
+        let (_dir, claims) = store();
+        private_dir(&claims.paths.claims()).unwrap();
+        let id: LeaseId = ID.parse().unwrap();
+        let with = |pointer: &str, value: &str| {
+            let mut claim = good();
+            *claim.pointer_mut(pointer).unwrap() = value.into();
+            fs::write(claims.path(&id), claim.to_string()).unwrap();
+            claims.load(&id)
+        };
+        assert!(with("/provider", "acme").unwrap().is_some());
+        for (pointer, value, why) in [
+            ("/provider", "a\u{1b}[2J", "`a\\u{1b}[2J` is not a provider's name"),
+            ("/provider", "../evil", "`../evil` is not a provider's name"),
+            ("/lease/slug", "x; rm -rf /", "`x; rm -rf /` is no slug"),
+            ("/lease/slug", "", "`` is no slug"),
+            ("/lease/slug", "-x", "`-x` is no slug"),
+            ("/state", "a\u{1b}[2J", "unknown variant `a\\u{1b}[2J`"),
+        ] {
+            let error = with(pointer, value).unwrap_err();
+            assert!(error.message.contains(why), "{error}");
+            assert!(!error.message.chars().any(char::is_control), "{error:?}");
+        }
+        fs::remove_file(claims.path(&id)).unwrap();
+        fs::write(claims.paths.claims().join("\u{1b}[2J.json"), "").unwrap();
+        let (_, bad) = claims.list().unwrap();
+        assert!(!bad[0].say().chars().any(char::is_control), "{:?}", bad[0].say());
     }
 }

@@ -9,7 +9,6 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 
 use crabbox_protocol::Manifest;
 use crabbox_protocol::records::PluginState;
@@ -17,14 +16,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::discovery::{Found, Identity};
-use super::{check, join::join};
+use super::{AT_ONCE, check};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::join::join;
 use crate::paths::{Paths, private_dir, replace};
 use crate::provider::ProviderError;
-
-/// How many plugins are asked at once.
-const AT_ONCE: usize = 8;
 
 /// Changes with what is in a file. What older versions wrote is not read.
 const FORMAT: u32 = 1;
@@ -154,16 +151,11 @@ impl Manifests {
     /// What is known of each plugin, in their order. Those that are not in the cache are asked, several at
     /// once; with `fresh` all are.
     pub(super) async fn all(&self, found: &[Found], fresh: bool) -> Vec<Asked> {
-        let one = |found| {
-            let future = async move {
-                match self.cached(found) {
-                    Some(asked) if !fresh => asked,
-                    _ => self.ask(found).await,
-                }
-            };
-            Box::pin(future) as Pin<Box<dyn Future<Output = Asked> + '_>>
+        let one = async |found| match self.cached(found) {
+            Some(asked) if !fresh => asked,
+            _ => self.ask(found).await,
         };
-        join(AT_ONCE, found.iter().map(one).collect()).await
+        join(AT_ONCE, found.iter().map(one)).await
     }
 
     /// Compares what a session's plugin said with what is remembered. Says whether it is new.

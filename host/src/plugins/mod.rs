@@ -9,7 +9,6 @@ mod check;
 mod describe;
 mod discovery;
 mod env;
-mod join;
 mod list;
 
 use std::cell::RefCell;
@@ -37,6 +36,9 @@ use discovery::Places;
 
 /// What every plugin's executable is named before its own name.
 pub(crate) const PREFIX: &str = "crabbox-provider-";
+
+/// How many plugins are asked at once.
+pub(crate) const AT_ONCE: usize = 8;
 
 /// The plugins of this user, as one command sees them.
 #[derive(Debug)]

@@ -187,13 +187,13 @@ impl Session {
         decode_lenient(value, &mut Vec::new()).map_err(|_| ProviderError::BadResult {
             provider: self.provider.clone(),
             method: P::METHOD,
-            problem: error.to_string(),
+            problem: foreign(&error.to_string()),
             line: foreign(&shortened(raw)),
         })
     }
 
     pub(super) fn broken(&self, method: Method, problem: String, line: &str) -> ProviderError {
-        let line = foreign(&shortened(line));
+        let (problem, line) = (foreign(&problem), foreign(&shortened(line)));
         ProviderError::Broken { provider: self.provider.clone(), method, problem, line, said: self.said() }
     }
 

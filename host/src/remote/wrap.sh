@@ -37,7 +37,22 @@ if [ "$cbx_group" != none ] && [ "$PPID" -gt 1 ] && kill -0 "$PPID" 2>/dev/null;
 fi
 # Some shells report a killed child on standard error, which is the command's.
 exec 3>&2 2>/dev/null
-( cd ws && exec "$@" ) </dev/null 2>&3 3>&-
+cbx_found=
+(
+  cd ws || exit 125
+  case $1 in
+    */*) [ ! -e "$1" ] || cbx_found=1 ;;
+    *)
+      set -f
+      IFS=:
+      for cbx_dir in $PATH; do
+        if [ -f "${cbx_dir:-.}/$1" ] && [ -x "${cbx_dir:-.}/$1" ]; then cbx_found=1; break; fi
+      done
+      ;;
+  esac
+  [ -n "$cbx_found" ] || { printf '%s: command not found\n' "$1" >&2; exit 127; }
+  exec "$@"
+) </dev/null 2>&3 3>&-
 cbx_code=$?
 [ -z "$cbx_watch" ] || kill -s TERM "$cbx_watch" 2>/dev/null
 rm -f "$cbx_record"

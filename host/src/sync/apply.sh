@@ -2,7 +2,8 @@
 #
 # Everything is staged beside the workspace. One rename commits; from there an idempotent roll-forward
 # leads to the new tree, now or in the next sync. Before the rename the old tree is whole. What was never
-# managed is left alone, unless cbx_full says that everything goes.
+# managed is left alone. So it is with cbx_how=update; with `add` what is gone here stays there, too, and with
+# `replace` everything goes.
 cbx_sync=$PWD/.crabbox/sync
 cbx_ws=$PWD/ws
 cbx_fail() { echo "crabbox: $1" >&2; exit 1; }
@@ -14,7 +15,7 @@ mkdir -p "$cbx_sync" && cd "$cbx_sync" || cbx_fail "cannot make $cbx_sync"
 cbx_forward() {
   if [ -d redo/files ]; then
     [ ! -L "$cbx_ws" ] || rm -f "$cbx_ws" || return
-    if [ -e redo/full ] && [ ! -e redo/old ] && [ -e "$cbx_ws" ]; then
+    if [ -e redo/replace ] && [ ! -e redo/old ] && [ -e "$cbx_ws" ]; then
       mv "$cbx_ws" redo/old || return
     fi
     if [ ! -d "$cbx_ws" ]; then
@@ -30,7 +31,7 @@ cbx_forward() {
 cbx_merge() {
   # Files that were managed and are not any more, with the directories that they leave empty. Never
   # through a symbolic link, and never what became a directory.
-  [ ! -f managed ] || xargs -0 sh -c '
+  [ ! -f managed ] || [ -e redo/add ] || xargs -0 sh -c '
     real() { case $1 in */*) real "${1%/*}" && [ -d "${1%/*}" ] && [ ! -L "${1%/*}" ] ;; esac; }
     new=$0; cd "$1" || exit 1; shift
     for p; do
@@ -52,7 +53,7 @@ rm -rf stage && mkdir stage || cbx_fail "cannot make $cbx_sync/stage"
 tar -xpf - -C stage || { rm -rf stage; cbx_fail "cannot unpack the bundle"; }
 [ -f stage/complete ] || { rm -rf stage; cbx_fail "the bundle is cut short"; }
 mkdir -p stage/files
-[ -z "$cbx_full" ] || : >stage/full
+: >"stage/$cbx_how"
 mv stage redo || cbx_fail "cannot commit the sync"
 cbx_forward || cbx_fail "cannot place the files; the next sync goes on from here"
 echo applied

@@ -15,11 +15,25 @@ use crate::remote::Script;
 
 const APPLY: &str = include_str!("apply.sh");
 
-/// The script that applies the bundle which follows it on standard input. With `full` the bundle replaces
-/// the whole workspace, also what was never managed.
-pub(crate) fn apply_script(root: Option<&str>, full: bool) -> Vec<u8> {
+/// What applying a bundle does to what is on the lease and not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Apply {
+    /// What was managed goes, everything else stays.
+    Update,
+    /// Everything stays.
+    Add,
+    /// Everything goes, also what was never managed.
+    Replace,
+}
+
+/// The script that applies the bundle which follows it on standard input.
+pub(crate) fn apply_script(root: Option<&str>, how: Apply) -> Vec<u8> {
     let mut script = Script::new(root);
-    script.line(if full { "cbx_full=1" } else { "cbx_full=" });
+    script.line(match how {
+        Apply::Update => "cbx_how=update",
+        Apply::Add => "cbx_how=add",
+        Apply::Replace => "cbx_how=replace",
+    });
     script.source(APPLY);
     script.finish()
 }

@@ -4,7 +4,9 @@
 //! came on standard input like everything else. What it promises: `docs/architecture.md`, "Sync".
 
 mod bundle;
+mod filter;
 mod tree;
 
-pub(crate) use bundle::{apply_script, pack_workspace, write_bundle};
+pub(crate) use bundle::{Apply, apply_script, pack_workspace, write_bundle};
+pub(crate) use filter::Filter;
 pub(crate) use tree::{Tree, find_root};

@@ -1,13 +1,16 @@
 //! The tree to bring over: what git tracks, and what it does not know and does not ignore.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
+use super::Filter;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 
@@ -18,6 +21,34 @@ pub(crate) struct Tree {
     pub(crate) root: PathBuf,
     /// The files, sorted by the bytes of their paths.
     pub(crate) files: Vec<Entry>,
+    /// What git names and cannot be brought over: other repositories in this one, and special files.
+    pub(crate) left_out: Vec<PathBuf>,
+}
+
+/// What is at a path.
+enum Found {
+    Entry(Entry),
+    Other(PathBuf),
+    Nothing,
+}
+
+/// Which directories are directories and not links, each looked at once.
+struct Parents<'a> {
+    root: &'a Path,
+    real: HashMap<PathBuf, bool>,
+}
+
+impl Parents<'_> {
+    fn are_real(&mut self, path: &Path) -> bool {
+        let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return true };
+        if let Some(real) = self.real.get(parent) {
+            return *real;
+        }
+        let link = fs::symlink_metadata(self.root.join(parent)).is_ok_and(|metadata| metadata.is_symlink());
+        let real = !link && self.are_real(parent);
+        self.real.insert(parent.to_owned(), real);
+        real
+    }
 }
 
 /// One file of the tree.
@@ -41,8 +72,8 @@ pub(crate) enum Kind {
 }
 
 impl Tree {
-    /// Reads the tree of the repository at `root`.
-    pub(crate) fn read(root: &Path) -> Result<Self> {
+    /// Reads the tree of the repository at `root`, as far as the user wants it brought over.
+    pub(crate) fn read(root: &Path, filter: &Filter) -> Result<Self> {
         let output = git(root, &["ls-files", "--cached", "--others", "--exclude-standard", "-z"])?;
         if !output.status.success() {
             return Err(sync_error("git cannot list the files of the working tree")
@@ -52,13 +83,20 @@ impl Tree {
         let mut paths: Vec<PathBuf> = names.map(|name| OsString::from_vec(name.to_vec()).into()).collect();
         paths.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
         paths.dedup();
-        let mut files = Vec::with_capacity(paths.len());
+        let (mut files, mut left_out) = (Vec::with_capacity(paths.len()), Vec::new());
+        let mut parents = Parents { root, real: HashMap::new() };
         for path in paths {
-            if let Some(entry) = Entry::read(root, path)? {
-                files.push(entry);
+            // What git tracks below a directory that is a link now is deleted; the link is there instead.
+            if !filter.keeps(&path) || !parents.are_real(&path) {
+                continue;
+            }
+            match Entry::read(root, path)? {
+                Found::Entry(entry) => files.push(entry),
+                Found::Other(path) => left_out.push(path),
+                Found::Nothing => {}
             }
         }
-        Ok(Self { root: root.to_owned(), files })
+        Ok(Self { root: root.to_owned(), files, left_out })
     }
 
     /// How many bytes the files have.
@@ -68,21 +106,21 @@ impl Tree {
 }
 
 impl Entry {
-    /// Looks at one path. `None` for what is deleted, and for what is neither file nor link, such as a submodule.
-    fn read(root: &Path, path: PathBuf) -> Result<Option<Self>> {
+    /// Looks at one path.
+    fn read(root: &Path, path: PathBuf) -> Result<Found> {
         let metadata = match fs::symlink_metadata(root.join(&path)) {
             Ok(metadata) => metadata,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(None);
+                return Ok(Found::Nothing);
             }
             Err(error) => return Err(sync_error(format!("cannot look at `{}`", path.display())).cause(error)),
         };
         let kind = match metadata.file_type() {
             kind if kind.is_file() => Kind::File { executable: metadata.mode() & 0o111 != 0 },
             kind if kind.is_symlink() => Kind::Link,
-            _ => return Ok(None),
+            _ => return Ok(Found::Other(path)),
         };
-        Ok(Some(Self { path, kind, size: metadata.len() }))
+        Ok(Found::Entry(Self { path, kind, size: metadata.len() }))
     }
 }
 
@@ -114,7 +152,15 @@ fn git(directory: &Path, arguments: &[&str]) -> Result<Output> {
             command.env_remove(name);
         }
     }
-    let output = command.env("LC_ALL", "C").arg("-C").arg(directory).args(arguments).output();
+    // Ctrl-C is for crabbox to hear.
+    let output = command
+        .env("LC_ALL", "C")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .arg("-C")
+        .arg(directory)
+        .args(arguments)
+        .output();
     output.map_err(|error| {
         Error::new(Exit::Auth, "cannot start git").cause(error).hint("install git, or use `--no-sync`")
     })
@@ -148,10 +194,34 @@ mod tests {
         fs::remove_file(directory.path().join("gone")).unwrap();
         fs::write(directory.path().join("untracked"), "1").unwrap();
         std::os::unix::fs::symlink("/nowhere", directory.path().join("link")).unwrap();
-        let tree = Tree::read(directory.path()).unwrap();
+        let tree = Tree::read(directory.path(), &Filter::default()).unwrap();
         let names: Vec<_> = tree.files.iter().map(|entry| entry.path.to_str().unwrap()).collect();
         assert_eq!(names, [".gitignore", "a", "b/c d", "link", "new\nline", "untracked"]);
         assert_eq!(tree.files[3].kind, Kind::Link);
+    }
+
+    #[test]
+    fn nothing_is_read_through_a_link_that_took_a_directorys_place() {
+        let directory = repository(&["d/f", "e"]);
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("f"), "theirs").unwrap();
+        assert!(git(directory.path(), &["add", "-A"]).unwrap().status.success());
+        fs::remove_dir_all(directory.path().join("d")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), directory.path().join("d")).unwrap();
+        let tree = Tree::read(directory.path(), &Filter::default()).unwrap();
+        let names: Vec<_> =
+            tree.files.iter().map(|entry| (entry.path.to_str().unwrap(), entry.kind)).collect();
+        assert_eq!(names, [("d", Kind::Link), ("e", Kind::File { executable: false })]);
+    }
+
+    #[test]
+    fn a_repository_in_the_repository_is_named_and_not_brought_over() {
+        let directory = repository(&["a", "inner/b"]);
+        assert!(git(&directory.path().join("inner"), &["init", "-q"]).unwrap().status.success());
+        assert!(git(&directory.path().join("inner"), &["add", "-A"]).unwrap().status.success());
+        let tree = Tree::read(directory.path(), &Filter::default()).unwrap();
+        assert_eq!(tree.files.len(), 1);
+        assert_eq!(tree.left_out, [PathBuf::from("inner/")]);
     }
 
     #[test]

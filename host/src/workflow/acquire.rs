@@ -7,7 +7,7 @@ use crabbox_protocol::{
 use jiff::Timestamp;
 
 use super::held::{AskError, Held, believed, check_id, merge, show_progress};
-use super::release::Released;
+use super::release::{Released, Watch};
 use super::{after, shown};
 use crate::error::{Error, Result};
 use crate::output::{foreign, say};
@@ -65,7 +65,7 @@ impl Held<'_> {
             }
             Err(AskError::Provider(error)) => error.into(),
         };
-        Err(self.undo(error).await)
+        Err(self.undo(error, interrupts).await)
     }
 
     /// The lease is there: the claim says so, with what the plugin said about it.
@@ -83,17 +83,19 @@ impl Held<'_> {
     }
 
     /// Looks for what a failed `acquire` may have left, and releases it.
-    async fn undo(self, error: Error) -> Error {
-        let (id, stop) = (self.claim.lease.id.clone(), self.stop_command());
-        match self.settle(ReleaseReason::Rollback).await {
+    async fn undo(self, error: Error, interrupts: &mut Interrupts) -> Error {
+        let (id, watch) = (self.claim.lease.id.clone(), Watch::of(&self));
+        match watch.over(self.settle(ReleaseReason::Rollback), interrupts).await {
             Ok(Released::Gone) => error,
             Ok(Released::Later(at)) => error.hint(format!(
                 "lease {id} may still appear; `crabbox cleanup --wait` makes sure of it ({} from now)",
                 shown((at - Timestamp::now()).try_into().unwrap_or_default())
             )),
-            Err(undo) => error.cause(format!("undoing it failed: {undo}")).hint(format!(
-                "lease {id} may still be there: `{stop}` releases it, and so does `crabbox cleanup`"
-            )),
+            Err(undo) => {
+                let mut error = error.cause(format!("undoing it failed: {undo}"));
+                error.hints.extend(undo.hints);
+                error.hint("`crabbox cleanup` tries it again")
+            }
         }
     }
 
@@ -148,7 +150,8 @@ impl Held<'_> {
             .cause(foreign(result.message.as_deref().unwrap_or(result.state.name())))),
             _ => {
                 if let Some(report) = &result.lease {
-                    self.record(report, true)?;
+                    // It is there, and that weighs more than whether it can be written down.
+                    let _ = self.record(report, true);
                 }
                 Ok(true)
             }

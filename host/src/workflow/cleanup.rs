@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::lease::{LeaseLock, RunDir, abandoned_runs, remove_stale_locks};
 use crate::output::say;
+use crate::provider::Interrupts;
 
 /// How to clean up.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +119,7 @@ async fn clean(host: &Host, claim: &Claim, how: Cleanup) -> CleanupRow {
         if state == ClaimState::Acquiring {
             return held.settle(ReleaseReason::Cleanup).await;
         }
-        held.kill_before_release(claim.release).await?;
+        held.kill_before_release(claim.release, &mut Interrupts::listen()?).await?;
         held.release(claim.release, ReleaseReason::Cleanup).await
     };
     match released.await {

@@ -55,7 +55,7 @@ impl Held<'_> {
         env.insert("CRABBOX_LEASE_ID".to_owned(), lease.id.as_str().into());
         env.insert("CRABBOX_SLUG".to_owned(), lease.slug.clone().into());
         let script = remote::run_script(lease.root.as_deref(), &run_id, &env, &job.command);
-        let stdin = run.file("script", |out| out.write_all(&script))?;
+        let script_file = run.file("script", |out| out.write_all(&script))?;
 
         self.claim = self.host.claims().update(&lease.id, false, |claim| {
             claim.last_used_at = Timestamp::now();
@@ -64,7 +64,7 @@ impl Held<'_> {
         })?;
         let by_path = self.session().await?.feature(feature::OUTPUT_PATHS);
         let mut relay = Relay::live(by_path.then_some(directory.as_path()))?;
-        let mut params = run_params(Some(lease), run_id.clone(), Some(stdin), &relay);
+        let mut params = run_params(Some(lease), run_id.clone(), Some(script_file.clone()), &relay);
         params.timeout_ms = job.timeout.map(ms);
         let heartbeat = self.heartbeat();
         let answer = {
@@ -86,41 +86,35 @@ impl Held<'_> {
         if delivered.dropped > 0 && !delivered.broken {
             warn(format!("{} bytes of output were dropped: nobody read them", delivered.dropped));
         }
-        let took = begun.elapsed();
-        let ended = match answer {
-            Ok(result) => Ok(Ran { code: self.exit_code(&result)?, took, cancelled }),
-            Err(error) => self.unclear(&run_id, error, took).await,
-        };
-        if ended.is_ok() {
-            self.forget_run(&run_id)?;
+        // The script has the forwarded values in it.
+        if let Some(run) = &self.run {
+            run.discard(&script_file);
         }
-        ended.map(
-            |ran| if delivered.broken { Ran { cancelled: Some(CancelReason::Hangup), ..ran } } else { ran },
-        )
-    }
-
-    /// The code that the command exited with, or 128 and its signal.
-    fn exit_code(&self, result: &RunResult) -> Result<u8> {
-        let fault = |what: &str| {
-            Err(Error::failure(format!("provider `{}` answered `run` with {what}", self.claim.provider))
-                .hint(format!("this is a fault of crabbox-provider-{}", self.claim.provider)))
+        let took = begun.elapsed();
+        let ran = match answer {
+            Ok(result) => Ran { code: exit_code(&self.claim.provider, &result)?, took, cancelled },
+            Err(error) => self.unclear(&run_id, error, took, interrupts).await?,
         };
-        match (result.exit_code, &result.signal) {
-            // A code is 8 bits everywhere it runs; one that is not must not come out as success.
-            (Some(code), None) => {
-                Ok(u8::try_from(code).unwrap_or(if code & 0xff == 0 { 1 } else { (code & 0xff) as u8 }))
+        if let Err(error) = self.forget_run(&run_id) {
+            warn(format!("{error}; the lease still names the run {run_id}"));
+        }
+        match (delivered.broken, delivered.failure) {
+            (true, None) => Ok(Ran { cancelled: Some(CancelReason::Hangup), ..ran }),
+            (_, Some(error)) => {
+                Err(Error::failure("cannot write to standard output, so the command was ended").cause(error))
             }
-            (None, Some(signal)) => match signal.number() {
-                Some(number) => Ok(Exit::Signal(number).code()),
-                None => fault("a signal that has no number here"),
-            },
-            (None, None) => fault("neither an exit code nor a signal"),
-            (Some(_), Some(_)) => fault("an exit code and a signal"),
+            (false, None) => Ok(ran),
         }
     }
 
     /// The command's end is not known: it is ended for certain, or the error says that it is not.
-    async fn unclear(&mut self, run: &RunId, error: AskError, took: Duration) -> Result<Ran> {
+    async fn unclear(
+        &mut self,
+        run: &RunId,
+        error: AskError,
+        took: Duration,
+        interrupts: &mut Interrupts,
+    ) -> Result<Ran> {
         let error = match error {
             // It was never sent.
             AskError::Host(error) => {
@@ -137,7 +131,7 @@ impl Held<'_> {
         if !proven {
             // A session that was told to cancel may still be at it.
             self.restart().await;
-            if let Err(kill) = self.kill(run).await {
+            if let Err(kill) = self.kill(run, interrupts).await {
                 let stop = self.stop_command();
                 let unproven = Error::from(error).cause(format!("ending it failed: {kill}"));
                 return Err(Error { exit: Exit::Transport, ..unproven }.hint(format!(
@@ -165,7 +159,7 @@ impl Held<'_> {
         let (mut session, configured) = chosen.connect(host, Locks::default()).await?;
         let killed = async {
             same_scope(claim, &configured.scope)?;
-            kill(host, claim, &mut session, run).await.map_err(Killing::into_error)
+            kill(host, claim, &mut session, run, None).await.map_err(Killing::into_error)
         };
         let killed = killed.await;
         session.close().await;
@@ -173,9 +167,9 @@ impl Held<'_> {
     }
 
     /// Ends a run, all of it, from a process that had nothing to do with it.
-    pub(super) async fn kill(&mut self, run: &RunId) -> Result<()> {
+    pub(super) async fn kill(&mut self, run: &RunId, interrupts: &mut Interrupts) -> Result<()> {
         let (host, claim) = (self.host, self.claim.clone());
-        match kill(host, &claim, self.session().await?, run).await {
+        match kill(host, &claim, self.session().await?, run, Some(interrupts)).await {
             Err(Killing::Session(error)) => {
                 if let Some(session) = self.session.take() {
                     session.abandon().await;
@@ -188,13 +182,13 @@ impl Held<'_> {
     }
 
     /// Ends the runs whose hosts died, before anything else is done with the lease.
-    pub(super) async fn kill_abandoned(&mut self) -> Result<()> {
+    pub(super) async fn kill_abandoned(&mut self, interrupts: &mut Interrupts) -> Result<()> {
         let abandoned: Vec<RunId> =
             self.claim.runs.keys().filter(|run| !RunDir::is_alive(&self.host.paths, run)).cloned().collect();
         for run in abandoned {
             tokio::time::sleep(AFTER_DEATH).await;
             say(format!("ending run {run}, whose host died"));
-            self.kill(&run).await?;
+            self.kill(&run, interrupts).await?;
             self.forget_run(&run)?;
             drop(RunDir::take_over(&self.host.paths, run)?);
         }
@@ -209,6 +203,24 @@ impl Held<'_> {
             Ok(())
         })?;
         Ok(())
+    }
+}
+
+/// The code that the command exited with, or 128 and its signal.
+pub(super) fn exit_code(provider: &str, result: &RunResult) -> Result<u8> {
+    let fault = |what: &str| {
+        Err(Error::failure(format!("provider `{provider}` answered `run` with {what}"))
+            .hint(format!("this is a fault of crabbox-provider-{provider}")))
+    };
+    match (result.exit_code, &result.signal) {
+        // A code is 8 bits everywhere it runs; one that is not must not come out as success.
+        (Some(code), None) => Ok(u8::try_from(code).unwrap_or(((code & 0xff) as u8).max(1))),
+        (None, Some(signal)) => match signal.number() {
+            Some(number) => Ok(Exit::Signal(number).code()),
+            None => fault("a signal that has no number here"),
+        },
+        (None, None) => fault("neither an exit code nor a signal"),
+        (Some(_), Some(_)) => fault("an exit code and a signal"),
     }
 }
 
@@ -228,14 +240,25 @@ impl Killing {
     }
 }
 
+/// How long a kill may take that goes by a script of ours.
+const KILLING: Duration = Duration::from_secs(60);
+
 /// Ends a run by the plugin's `kill`, or by a script of ours where it has none.
-async fn kill(host: &Host, claim: &Claim, session: &mut Session, run: &RunId) -> Result<(), Killing> {
+async fn kill(
+    host: &Host,
+    claim: &Claim,
+    session: &mut Session,
+    run: &RunId,
+    interrupts: Option<&mut Interrupts>,
+) -> Result<(), Killing> {
+    let ask = Ask { interrupts, ..Ask::default() };
     let remote = if session.manifest().has(Method::Kill) {
         let params = KillParams { lease: claim.lease.clone(), run_id: run.clone(), grace_ms: KILL_GRACE_MS };
-        session.call(&params, Ask::default()).await.map_err(|error| Killing::Session(error.into()))?.remote
+        session.call(&params, ask).await.map_err(|error| Killing::Session(error.into()))?.remote
     } else {
         let script = remote::kill_script(claim.lease.root.as_deref(), run, KILL_GRACE_MS);
-        let said = script_by(host, session, &claim.lease, &script).await.map_err(Killing::Session)?;
+        let ask = Ask { deadline: Some(KILLING), ..ask };
+        let said = script_by(host, session, &claim.lease, &script, ask).await.map_err(Killing::Session)?;
         match said.output.stdout.trim_ascii() {
             b"dead" => Remote::Dead,
             b"absent" => Remote::Absent,

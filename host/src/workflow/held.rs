@@ -1,6 +1,7 @@
 //! A lease in this process's hands: its claim, its lock, and the plugin that serves it.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crabbox_protocol::records::{Claim, Owner};
 use crabbox_protocol::{Call, ConfigureResult, LeaseReport, LeaseState, Method, ReleaseAction};
@@ -90,6 +91,7 @@ impl<'a> Held<'a> {
     /// Writes what the plugin said about the lease into the claim.
     pub(super) fn record(&mut self, report: &LeaseReport, durable: bool) -> Result<()> {
         check_id(&self.claim, report)?;
+        merge(&mut self.claim, report);
         let claims = self.host.claims();
         self.claim = claims.update(&self.claim.lease.id, durable, |claim| {
             merge(claim, report);
@@ -223,9 +225,18 @@ pub(super) fn merge(claim: &mut Claim, report: &LeaseReport) {
     }
 }
 
-/// Tells the user how a long request is getting on.
+/// How often progress is told.
+const TELL: Duration = Duration::from_millis(500);
+
+/// Tells the user how a long request is getting on, not more often than anybody reads.
 pub(super) fn show_progress(event: Event) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
     if let Event::Progress(progress) = event {
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < TELL) {
+            return;
+        }
+        *last = Some(Instant::now());
         let count = match (progress.done, progress.total) {
             (Some(done), Some(total)) => format!(" {done}/{total}"),
             (Some(done), None) => format!(" {done}"),

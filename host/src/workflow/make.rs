@@ -34,17 +34,14 @@ pub(crate) async fn warm_up(
         return Err(Error::new(exit, "interrupted"));
     }
     held.let_go().await;
-    output::data(&format!(
+    let stop = super::held::stop_command(&claim);
+    let told = output::data(&format!(
         "leased {} slug={} provider={}\n",
         claim.lease.id, claim.lease.slug, claim.provider
-    ))?;
-    say(format!("warmup complete total={}", shown(begun.elapsed())));
-    say(format!(
-        "use it: crabbox run --id {} -- COMMAND; end it: {}",
-        claim.lease.slug,
-        super::held::stop_command(&claim)
     ));
-    Ok(())
+    say(format!("warmup complete total={}", shown(begun.elapsed())));
+    say(format!("use it: crabbox run --id {} -- COMMAND; end it: {}", claim.lease.slug, stop));
+    told.map_err(|error| error.hint(format!("lease {} is there: `{stop}` ends it", claim.lease.id)))
 }
 
 /// Makes a lease: lock, plugin, claim, and only then the request.

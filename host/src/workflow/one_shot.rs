@@ -5,18 +5,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crabbox_protocol::{CancelReason, Workspace, feature};
+use crabbox_protocol::{CancelReason, Remote, Workspace, feature};
 
-use super::execute::cancel_exit;
+use super::execute::{cancel_exit, exit_code};
 use super::ms;
 use super::run::RunPlan;
 use super::script::run_params;
+use super::sync::check_size;
 use super::timing::Clock;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::lease::RunDir;
-use crate::output;
+use crate::output::{self, warn};
 use crate::paths::private_dir;
 use crate::provider::{Ask, Interrupts, Locks, ProviderError, Relay};
 use crate::remote::UserCommand;
@@ -44,6 +45,7 @@ pub(super) async fn run(
         ))
     })?;
     let workspace = pack(&tree, &run)?;
+    check_size(workspace.size, &plan.chosen.manifest.limits)?;
     let scratch = run.path().join("scratch");
     private_dir(&scratch)?;
     let locks = || Ok(Locks { lease: None, run: run.for_guard()? });
@@ -54,6 +56,7 @@ pub(super) async fn run(
     params.argv = argv(&job.command)?;
     params.timeout_ms = job.timeout.map(ms);
     params.env = env(&job.env)?;
+    params.env.insert("CRABBOX_RUN_ID".to_owned(), run.id().to_string());
     params.workspace = Some(workspace);
     params.scratch = Some(text(&scratch)?);
     let begun = std::time::Instant::now();
@@ -65,29 +68,23 @@ pub(super) async fn run(
     let cancelled = cancelled.or(delivered.given_up.then_some(CancelReason::User));
     clock.record.command_ms = ms(begun.elapsed());
     session.close().await;
+    if let Some(error) = delivered.failure {
+        return Err(Error::failure("cannot write to standard output, so the command was ended").cause(error));
+    }
     let cancelled = if delivered.broken { Some(CancelReason::Hangup) } else { cancelled };
     let code = match (&answer, cancelled) {
         (_, Some(CancelReason::User)) => interrupts.exit().unwrap_or(Exit::Signal(2)).code(),
         (_, Some(reason)) => cancel_exit(reason).code(),
-        (Ok(result), None) => {
-            match (result.exit_code, result.signal.as_ref().and_then(|signal| signal.number())) {
-                (Some(code), None) => u8::try_from(code).unwrap_or(1),
-                (None, Some(signal)) => Exit::Signal(signal).code(),
-                _ => {
-                    return Err(Error::failure(format!(
-                        "provider `{}` answered `run` without an exit code",
-                        chosen.name
-                    )));
-                }
-            }
-        }
+        (Ok(result), None) => exit_code(&chosen.name, result)?,
         (Err(error), None) => error.exit().code(),
     };
     let command = answer.is_ok();
-    if let Err(error) = answer
-        && !matches!(error, ProviderError::Cancelled { .. })
-    {
-        output::error(&error.into());
+    match answer {
+        Err(ProviderError::Cancelled { remote: Remote::Unknown, .. }) => {
+            warn(format!("provider `{}` does not say whether the command has ended", chosen.name));
+        }
+        Err(ProviderError::Cancelled { .. }) | Ok(_) => {}
+        Err(error) => output::error(&error.into()),
     }
     clock.ended(code, cancelled, command);
     clock.print(plan.timing_json)?;
@@ -115,7 +112,11 @@ fn pack(tree: &Tree, run: &RunDir) -> Result<Workspace> {
 fn argv(command: &UserCommand) -> Result<Vec<String>> {
     let words = match command {
         UserCommand::Argv(words) => words.clone(),
-        UserCommand::Shell(line) => vec!["sh".into(), "-lc".into(), line.clone()],
+        UserCommand::Shell(line) => {
+            const EITHER: &str =
+                "if command -v bash >/dev/null 2>&1; then exec bash -lc \"$0\"; else exec sh -lc \"$0\"; fi";
+            vec!["sh".into(), "-c".into(), EITHER.into(), line.clone()]
+        }
     };
     let word = |word: std::ffi::OsString| {
         word.into_string().map_err(|_| {

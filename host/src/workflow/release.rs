@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crabbox_protocol::records::ClaimState;
-use crabbox_protocol::{ReleaseAction, ReleaseOutcome, ReleaseParams, ReleaseReason};
+use crabbox_protocol::{LeaseId, ReleaseAction, ReleaseOutcome, ReleaseParams, ReleaseReason};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::held::{AskError, Held};
 use crate::error::{Error, Result};
+use crate::exit::Exit;
 use crate::output::{foreign, say};
 use crate::provider::Interrupts;
 
@@ -22,6 +23,46 @@ pub(crate) enum Released {
     Gone,
     /// It is not over; look again at that time.
     Later(Timestamp),
+}
+
+/// A lease whose end the user watches: one Ctrl-C warns, another leaves it as it is.
+pub(super) struct Watch {
+    id: LeaseId,
+    slug: String,
+    stop: String,
+}
+
+impl Watch {
+    pub(super) fn of(held: &Held<'_>) -> Self {
+        let lease = &held.claim.lease;
+        Self { id: lease.id.clone(), slug: lease.slug.clone(), stop: held.stop_command() }
+    }
+
+    /// Waits for the work, or until the user does not want to wait any more.
+    pub(super) async fn over<T>(
+        self,
+        work: impl Future<Output = Result<T>>,
+        interrupts: &mut Interrupts,
+    ) -> Result<T> {
+        let Self { id, slug, stop } = self;
+        let mut work = std::pin::pin!(work);
+        let mut warned = false;
+        loop {
+            tokio::select! {
+                done = &mut work => {
+                    return done.map_err(|error| error.hint(format!("lease {id} may still be there: `{stop}` releases it")));
+                }
+                number = interrupts.next() => {
+                    if warned {
+                        return Err(Error::new(Exit::Signal(number), format!("lease {id} was left as it is"))
+                            .hint(format!("`{stop}` releases it")));
+                    }
+                    say(format!("releasing {slug}; again to leave it"));
+                    warned = true;
+                }
+            }
+        }
+    }
 }
 
 impl Held<'_> {
@@ -42,8 +83,12 @@ impl Held<'_> {
     }
 
     /// Ends the runs whose hosts died, where that can be done. A deleted lease takes them along in any case.
-    pub(super) async fn kill_before_release(&mut self, action: ReleaseAction) -> Result<()> {
-        match self.kill_abandoned().await {
+    pub(super) async fn kill_before_release(
+        &mut self,
+        action: ReleaseAction,
+        interrupts: &mut Interrupts,
+    ) -> Result<()> {
+        match self.kill_abandoned(interrupts).await {
             Err(error) if action == ReleaseAction::Delete => {
                 say(format!("{error}; releasing the lease ends it"));
                 Ok(())
@@ -52,32 +97,15 @@ impl Held<'_> {
         }
     }
 
-    /// Releases the lease while the user watches: one Ctrl-C warns, another leaves it.
+    /// Releases the lease while the user watches.
     pub(crate) async fn release_watched(
         self,
         action: ReleaseAction,
         reason: ReleaseReason,
         interrupts: &mut Interrupts,
     ) -> Result<Released> {
-        let (id, slug, stop) =
-            (self.claim.lease.id.clone(), self.claim.lease.slug.clone(), self.stop_command());
-        let mut release = std::pin::pin!(self.release(action, reason));
-        let mut warned = false;
-        loop {
-            tokio::select! {
-                released = &mut release => {
-                    return released.map_err(|error| error.hint(format!("lease {id} may still be there: `{stop}` releases it")));
-                }
-                number = interrupts.next() => {
-                    if warned {
-                        return Err(Error::new(crate::Exit::Signal(number), format!("lease {id} was left as it is"))
-                            .hint(format!("`{stop}` releases it")));
-                    }
-                    say(format!("releasing {slug}; again to leave it"));
-                    warned = true;
-                }
-            }
-        }
+        let watch = Watch::of(&self);
+        watch.over(self.release(action, reason), interrupts).await
     }
 
     /// Asks for the release once and says whether anything was there. For a provider without `resolve`.

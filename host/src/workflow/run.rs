@@ -19,9 +19,9 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Chosen, Host, Selection};
 use crate::lease::{RunDir, new_run_id};
-use crate::output::{self, say};
+use crate::output::{self, foreign, say, warn};
 use crate::provider::Interrupts;
-use crate::sync::Tree;
+use crate::sync::{Apply, Filter, Tree};
 
 /// A run whose every flag has been checked.
 #[derive(Debug)]
@@ -34,8 +34,10 @@ pub(crate) struct RunPlan {
     pub(crate) lease: LeasePlan,
     /// The repository to bring over; absent with `--no-sync`.
     pub(crate) repository: Option<PathBuf>,
-    /// Whether to replace the whole tree on the lease, caches included.
-    pub(crate) full_resync: bool,
+    /// Which of its files.
+    pub(crate) filter: Filter,
+    /// What becomes of the rest on the lease.
+    pub(crate) apply: Apply,
     /// The command; absent with `--sync-only`.
     pub(crate) job: Option<Job>,
     /// Whether to keep a new lease when something fails.
@@ -66,13 +68,19 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     clock.record.label = plan.label.clone();
     clock.record.repo_path = plan.repository.as_ref().map(|root| root.to_string_lossy().into_owned());
 
-    let tree = plan.repository.as_deref().map(Tree::read).transpose()?;
+    let tree = plan.repository.as_deref().map(|root| Tree::read(root, &plan.filter)).transpose()?;
+    if let Some(tree) = &tree {
+        warn_of_left_out(tree);
+    }
     if plan.chosen.manifest.lifecycle == Lifecycle::OneShot {
         return one_shot::run(host, plan, tree, run, clock, &mut interrupts).await;
     }
     let limits = &plan.chosen.manifest.limits;
-    let most = [limits.bundle_max, limits.stdin_max].into_iter().flatten().min();
-    let bundle = tree.map(|tree| Bundle::pack(&tree, &run, most)).transpose()?;
+    let bundle = tree.map(|tree| Bundle::pack(&tree, &run, limits)).transpose()?;
+
+    if let Some(exit) = interrupts.exit_now() {
+        return Err(Error::new(exit, "interrupted"));
+    }
 
     let leasing = Instant::now();
     let (mut held, new) = match &plan.lease {
@@ -104,7 +112,7 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     let (mut code, failed) = conclude(outcome, &mut clock, &interrupts, new);
     let keeps = !new || held.claim().owner == Owner::User || (plan.keep_on_failure && failed);
     if keeps {
-        keep(held, new, failed, &mut clock).await?;
+        keep(held, new, failed, &mut clock).await;
     } else if let Some(error) = release(held, &mut clock, &mut interrupts).await {
         output::error(&error);
         if code == 0 {
@@ -115,6 +123,20 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     }
     clock.print(plan.timing_json)?;
     Ok(code)
+}
+
+/// Names what is not brought over although git names it.
+fn warn_of_left_out(tree: &Tree) {
+    const SHOWN: usize = 5;
+    let names: Vec<_> = tree.left_out.iter().map(|path| foreign(&format!("`{}`", path.display()))).collect();
+    if !names.is_empty() {
+        let more =
+            if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+        let names = names[..names.len().min(SHOWN)].join(", ");
+        warn(format!(
+            "not brought over, because they are repositories of their own or no files: {names}{more}"
+        ));
+    }
 }
 
 /// What the lease is for: sync, then the command.
@@ -130,10 +152,10 @@ async fn work(
         None => Ok(()),
     };
     interrupted(interrupts)?;
-    held.kill_abandoned().await?;
+    held.kill_abandoned(interrupts).await?;
     match bundle {
         Some(bundle) => {
-            let synced = held.sync(bundle, plan.full_resync, interrupts).await;
+            let synced = held.sync(bundle, plan.apply, interrupts).await;
             interrupted(interrupts)?;
             clock.synced(synced?);
         }
@@ -184,17 +206,18 @@ fn conclude(
 }
 
 /// Leaves the lease as it is, the user's from now on.
-async fn keep(mut held: Held<'_>, new: bool, failed: bool, clock: &mut Clock) -> Result<()> {
+async fn keep(mut held: Held<'_>, new: bool, failed: bool, clock: &mut Clock) {
     let stop = held.stop_command();
     clock.record.stop_command = Some(stop.clone());
     if new {
-        held.give_to_user()?;
+        if let Err(error) = held.give_to_user() {
+            warn(format!("{error}; `crabbox cleanup` will take the lease for one that a run left"));
+        }
         let slug = &held.claim().lease.slug;
         let why = if failed { "kept for you to look at" } else { "kept" };
         say(format!("lease {slug} is {why}: crabbox run --id {slug} -- COMMAND uses it, {stop} ends it"));
     }
     held.let_go().await;
-    Ok(())
 }
 
 /// Releases the run's own lease.

@@ -1,6 +1,7 @@
 //! Executing a script of ours on a lease: what it says is for the host, not for the user.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use crabbox_protocol::{Lease, Method, RunParams, feature};
 
@@ -67,17 +68,23 @@ pub(super) fn run_params(
 }
 
 impl Held<'_> {
-    /// Executes a script of ours on the lease.
+    /// Executes a script of ours on the lease, within a time.
     pub(super) async fn script(
         &mut self,
-        interrupts: Option<&mut Interrupts>,
+        deadline: Duration,
+        interrupts: &mut Interrupts,
         input: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Said> {
         check_runs(self.has(Method::Run), &self.claim.provider)?;
         let (host, lease) = (self.host, self.claim.lease.clone());
         let Errand { directory: _directory, mut relay, params } =
             Errand::new(host, self.session().await?, &lease, input)?;
-        let ask = Ask { interrupts, relay: Some(&mut relay), ..Ask::default() };
+        let ask = Ask {
+            deadline: Some(deadline),
+            interrupts: Some(interrupts),
+            relay: Some(&mut relay),
+            events: None,
+        };
         let result = self.ask(&params, ask).await;
         let output = relay.finish(std::future::pending()).await;
         Ok(Said { code: result?.exit_code, output })
@@ -90,11 +97,14 @@ pub(super) async fn script_by(
     session: &mut Session,
     lease: &Lease,
     script: &[u8],
+    ask: Ask<'_>,
 ) -> Result<Said> {
     check_runs(session.manifest().has(Method::Run), &session.manifest().name)?;
     let Errand { directory: _directory, mut relay, params } =
         Errand::new(host, session, lease, |out| out.write_all(script))?;
-    let result = session.call(&params, Ask { relay: Some(&mut relay), ..Ask::default() }).await;
+    let Ask { deadline, interrupts, .. } = ask;
+    let ask = Ask { deadline, interrupts, relay: Some(&mut relay), events: None };
+    let result = session.call(&params, ask).await;
     let output = relay.finish(std::future::pending()).await;
     Ok(Said { code: result?.exit_code, output })
 }

@@ -4,7 +4,7 @@ use crabbox_protocol::records::{Claim, ClaimState};
 use crabbox_protocol::{ReleaseReason, RunId};
 
 use super::held::Held;
-use super::release::Released;
+use super::release::{Released, Watch};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Chosen, Host};
@@ -31,12 +31,13 @@ pub(crate) async fn stop(host: &Host, chosen: Chosen, claim: &Claim, force: bool
     let slug = claim.lease.slug.clone();
     let state = claim.state;
     let mut held = Held::new(host, chosen, lock, claim);
+    let watch = Watch::of(&held);
     let released = if state == ClaimState::Acquiring {
-        held.settle(ReleaseReason::User).await?
+        watch.over(held.settle(ReleaseReason::User), &mut interrupts).await?
     } else {
         let action = held.release_action().await?;
-        held.kill_before_release(action).await?;
-        held.release_watched(action, ReleaseReason::User, &mut interrupts).await?
+        held.kill_before_release(action, &mut interrupts).await?;
+        watch.over(held.release(action, ReleaseReason::User), &mut interrupts).await?
     };
     match released {
         Released::Gone => Ok(()),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crabbox_protocol::Limits;
 use crabbox_protocol::records::Phase;
 
 use super::held::Held;
@@ -12,12 +13,20 @@ use crate::exit::Exit;
 use crate::lease::RunDir;
 use crate::output::{foreign, say};
 use crate::provider::Interrupts;
-use crate::sync::{Tree, apply_script, write_bundle};
+use crate::sync::{Apply, Tree, apply_script, write_bundle};
+
+/// How long a sync may take, however small the tree.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// The slowest way to a lease that is put up with, in bytes per second: it gives larger trees more time.
+const SLOWEST: u64 = 128 * 1024;
 
 /// A tree, packed before anything was created.
 #[derive(Debug)]
 pub(crate) struct Bundle {
     path: std::path::PathBuf,
+    /// Its size in bytes.
+    size: u64,
     /// How long packing took.
     took: Duration,
 }
@@ -33,7 +42,7 @@ pub(crate) struct Synced {
 
 impl Bundle {
     /// Packs the tree into the run's directory, and checks its size.
-    pub(crate) fn pack(tree: &Tree, run: &RunDir, most: Option<u64>) -> Result<Self> {
+    pub(crate) fn pack(tree: &Tree, run: &RunDir, limits: &Limits) -> Result<Self> {
         let begun = Instant::now();
         say(format!("sync candidate: {} files, {}", tree.files.len(), human(tree.size())));
         let mut failure = None;
@@ -47,33 +56,24 @@ impl Bundle {
             return Err(failure);
         }
         let file = file.map_err(|error| Error { exit: Exit::Sync, ..error })?;
-        if let Some(most) = most.filter(|most| file.size > *most) {
-            return Err(Error::new(
-                Exit::Sync,
-                format!(
-                    "the working tree makes a bundle of {}, and the provider takes at most {}",
-                    human(file.size),
-                    human(most)
-                ),
-            )
-            .hint("have git ignore what the command does not need"));
-        }
-        Ok(Self { path: file.path.into(), took: begun.elapsed() })
+        check_size(file.size, limits)?;
+        Ok(Self { path: file.path.into(), size: file.size, took: begun.elapsed() })
     }
 }
 
 impl Held<'_> {
-    /// Makes the lease's workspace the tree. With `full`, everything else in it goes.
+    /// Makes the lease's workspace the tree. `how` says what becomes of the rest.
     pub(super) async fn sync(
         &mut self,
         bundle: Bundle,
-        full: bool,
+        how: Apply,
         interrupts: &mut Interrupts,
     ) -> Result<Synced> {
         let begun = Instant::now();
-        let script = apply_script(self.claim.lease.root.as_deref(), full);
+        let script = apply_script(self.claim.lease.root.as_deref(), how);
+        let deadline = LONGEST + Duration::from_secs(bundle.size / SLOWEST);
         let said = self
-            .script(Some(interrupts), |out| {
+            .script(deadline, interrupts, |out| {
                 out.write_all(&script)?;
                 std::io::copy(&mut std::fs::File::open(&bundle.path)?, out).map(drop)
             })
@@ -95,6 +95,18 @@ impl Held<'_> {
         let phases = vec![phase("bundle", bundle.took), phase("apply", begun.elapsed())];
         Ok(Synced { took: bundle.took + begun.elapsed(), phases })
     }
+}
+
+/// Whether the provider takes a bundle of this size.
+pub(super) fn check_size(size: u64, limits: &Limits) -> Result<()> {
+    let most = [limits.bundle_max, limits.stdin_max].into_iter().flatten().min();
+    let Some(most) = most.filter(|most| size > *most) else { return Ok(()) };
+    let (size, most) = (human(size), human(most));
+    Err(Error::new(
+        Exit::Sync,
+        format!("the working tree makes a bundle of {size}, and the provider takes at most {most}"),
+    )
+    .hint("have git ignore what the command does not need"))
 }
 
 /// Everything that fails in sync is a failure of sync, but for what says more.

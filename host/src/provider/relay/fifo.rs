@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use tokio::sync::{Notify, oneshot};
 
 use super::Shared;
+use crate::output::write_all;
 
 /// The most that is moved at once.
 const MOST: usize = 1024 * 1024;
@@ -158,8 +159,8 @@ impl Thread {
                 self.splice = false;
                 true
             }
-            Err(_) => {
-                self.shared.broken.store(true, Ordering::Relaxed);
+            Err(error) => {
+                self.shared.fail(error);
                 self.broken.notify_one();
                 true
             }
@@ -187,7 +188,7 @@ impl Thread {
             fstat(target).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
         self.buffer.resize(if file { 256 * 1024 } else { 512 }, 0);
         let count = rustix::io::read(&self.source, &mut self.buffer)?;
-        super::notes::write_all(target, &self.buffer[..count])?;
+        write_all(target, &self.buffer[..count])?;
         Ok(count)
     }
 

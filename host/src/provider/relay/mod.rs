@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crabbox_protocol::{PathRef, Stream};
 use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
@@ -50,10 +51,22 @@ enum Way {
 struct Shared {
     /// Nothing may wait any more.
     lossy: AtomicBool,
-    /// The reader went away.
+    /// Nothing can be written any more.
     broken: AtomicBool,
+    /// Why not, where it is not that the reader went away.
+    failure: Mutex<Option<Errno>>,
     /// Bytes that nobody got.
     dropped: AtomicU64,
+}
+
+impl Shared {
+    /// Nothing can be written any more.
+    fn fail(&self, error: Errno) {
+        if error != Errno::PIPE {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+        self.broken.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What became of the output.
@@ -65,8 +78,10 @@ pub(crate) struct Delivered {
     pub(crate) stderr: Vec<u8>,
     /// Bytes that were dropped after a cancel because nobody read them.
     pub(crate) dropped: u64,
-    /// Whether the reader of our standard output went away.
+    /// Whether our standard output takes no more: its reader went away, or see `failure`.
     pub(crate) broken: bool,
+    /// Why standard output could not be written to, where it is not that its reader went away.
+    pub(crate) failure: Option<Errno>,
     /// Whether the user did not wait for the reader any more.
     pub(crate) given_up: bool,
 }
@@ -190,6 +205,7 @@ impl Relay {
             stderr,
             dropped: shared.iter().map(|s| s.dropped.load(Ordering::Relaxed)).sum(),
             broken: shared[0].broken.load(Ordering::Relaxed),
+            failure: shared[0].failure.lock().unwrap_or_else(PoisonError::into_inner).take(),
             given_up,
         }
     }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::BorrowedFd;
-use rustix::io::Errno;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Shared;
+use crate::output::write_all;
 
 /// How many pieces may wait. Each is at most one line of the protocol.
 const QUEUE: usize = 16;
@@ -31,8 +30,10 @@ impl Sink {
         let sink = Self { queue, done, unwritten: unwritten.clone(), shared: shared.clone() };
         std::thread::spawn(move || {
             while let Some(piece) = pieces.blocking_recv() {
-                if !shared.broken.load(Ordering::Relaxed) && write_all(target, &piece).is_err() {
-                    shared.broken.store(true, Ordering::Relaxed);
+                if !shared.broken.load(Ordering::Relaxed)
+                    && let Err(error) = write_all(target, &piece)
+                {
+                    shared.fail(error);
                     broken.notify_one();
                 }
                 unwritten.fetch_sub(piece.len() as u64, Ordering::Relaxed);
@@ -78,19 +79,4 @@ pub(super) struct Finishing {
     pub(super) done: oneshot::Receiver<()>,
     /// How many bytes wait.
     pub(super) unwritten: Arc<AtomicU64>,
-}
-
-/// Writes everything, also to a descriptor that somebody else made non-blocking.
-pub(super) fn write_all(target: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(target, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                poll(&mut [PollFd::from_borrowed_fd(target, PollFlags::OUT)], None)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

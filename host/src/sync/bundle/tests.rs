@@ -30,12 +30,12 @@ impl Lease {
     }
 
     fn input(&self) -> Vec<u8> {
-        self.input_of(false)
+        self.input_of(Apply::Update)
     }
 
-    fn input_of(&self, full: bool) -> Vec<u8> {
-        let mut input = apply_script(None, full);
-        write_bundle(&Tree::read(self.here.path()).unwrap(), &mut input).unwrap();
+    fn input_of(&self, how: Apply) -> Vec<u8> {
+        let mut input = apply_script(None, how);
+        write_bundle(&Tree::read(self.here.path(), &Default::default()).unwrap(), &mut input).unwrap();
         input
     }
 
@@ -189,13 +189,25 @@ fn a_link_in_the_place_of_a_directory_leads_nowhere() {
 }
 
 #[test]
+fn what_is_gone_here_stays_there_where_that_is_wanted() {
+    let lease = Lease::new();
+    lease.write("a", "1");
+    lease.write("b", "2");
+    lease.sync();
+    fs::remove_file(lease.here.path().join("b")).unwrap();
+    let (success, said) = lease.sync_with(&["sh"], &lease.input_of(Apply::Add));
+    assert!(success, "{said}");
+    assert_eq!(lease.tree(), tree_of(&[("a", "1"), ("b", "2")]));
+}
+
+#[test]
 fn a_full_resync_leaves_nothing_else() {
     let lease = Lease::new();
     lease.write("a", "1");
     lease.sync();
     fs::create_dir_all(lease.ws().join("target")).unwrap();
     fs::write(lease.ws().join("target/cache"), "stale").unwrap();
-    let (success, said) = lease.sync_with(&["sh"], &lease.input_of(true));
+    let (success, said) = lease.sync_with(&["sh"], &lease.input_of(Apply::Replace));
     assert!(success, "{said}");
     assert_eq!(lease.tree(), tree_of(&[("a", "1")]));
     assert!(!lease.there.path().join(".crabbox/sync/redo").exists());
@@ -205,7 +217,7 @@ fn a_full_resync_leaves_nothing_else() {
 fn a_file_that_changes_while_it_is_read_is_named() {
     let lease = Lease::new();
     lease.write("grows", "1");
-    let tree = Tree::read(lease.here.path()).unwrap();
+    let tree = Tree::read(lease.here.path(), &Default::default()).unwrap();
     lease.write("grows", "12");
     let error = write_bundle(&tree, &mut Vec::new()).unwrap_err();
     assert!(error.message.contains("`grows`"), "{error}");

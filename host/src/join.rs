@@ -12,8 +12,12 @@ enum Slot<'a, T> {
 }
 
 /// The results of all futures, in their order. At most `most` are under way at any moment.
-pub(super) async fn join<T>(most: usize, futures: Vec<Boxed<'_, T>>) -> Vec<T> {
-    let mut slots: Vec<Slot<'_, T>> = futures.into_iter().map(Slot::Open).collect();
+pub(crate) async fn join<'a, T: 'a>(
+    most: usize,
+    futures: impl IntoIterator<Item = impl Future<Output = T> + 'a>,
+) -> Vec<T> {
+    let mut slots: Vec<Slot<'_, T>> =
+        futures.into_iter().map(|future| Slot::Open(Box::pin(future) as Boxed<'_, T>)).collect();
     poll_fn(|context| {
         let mut open = 0;
         for slot in &mut slots {
@@ -48,7 +52,7 @@ mod tests {
         let (now, peak) = (Cell::new(0), Cell::new(0));
         let one = |n: usize| {
             let (now, peak) = (&now, &peak);
-            let future = async move {
+            async move {
                 now.set(now.get() + 1);
                 peak.set(peak.get().max(now.get()));
                 for _ in 0..n % 5 {
@@ -56,12 +60,11 @@ mod tests {
                 }
                 now.set(now.get() - 1);
                 n
-            };
-            Box::pin(future) as Boxed<'_, usize>
+            }
         };
-        let results = join(3, (0..20).map(one).collect()).await;
+        let results = join(3, (0..20).map(one)).await;
         assert_eq!(results, (0..20).collect::<Vec<_>>());
         assert_eq!(peak.get(), 3);
-        assert!(join::<()>(3, Vec::new()).await.is_empty());
+        assert!(join(3, Vec::<std::future::Ready<()>>::new()).await.is_empty());
     }
 }
