@@ -40,7 +40,8 @@ kinds! {
     auth = Auth;
     /// Something that the provider needs is missing, such as a program.
     prerequisite = Prerequisite;
-    /// What was named does not exist.
+    /// The lease, or what else the request names, does not exist. For a file or program that is missing there is
+    /// [`prerequisite`](Self::prerequisite).
     not_found = NotFound;
     /// It exists and is not ours, or is in a state that forbids this.
     conflict = Conflict;
@@ -170,7 +171,8 @@ impl From<io::Error> for Error {
 fn kind_of(error: &io::Error) -> ErrorKind {
     use io::ErrorKind as Io;
     match error.kind() {
-        Io::NotFound => ErrorKind::NotFound,
+        // A file or program that is missing; that a lease does not exist, only its provider can say.
+        Io::NotFound | Io::NotADirectory => ErrorKind::Prerequisite,
         Io::PermissionDenied => ErrorKind::Auth,
         Io::AlreadyExists | Io::DirectoryNotEmpty => ErrorKind::Conflict,
         Io::TimedOut => ErrorKind::Deadline,
@@ -213,7 +215,7 @@ mod tests {
     fn an_error_of_the_system_keeps_its_kind_and_becomes_the_cause() {
         let result = std::fs::read("/nonexistent/file");
         let error = result.doing(|| "read `/nonexistent/file`".to_owned()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(error.kind(), ErrorKind::Prerequisite, "no lease was looked for");
         assert_eq!(error.to_string(), "cannot read `/nonexistent/file`");
         let causes = error.as_object().data.as_ref().unwrap().causes.clone();
         assert_eq!(causes, ["No such file or directory (os error 2)"]);
