@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::held::{AskError, Held, believed, check_id, merge, show_progress};
 use super::release::{Released, Watch};
-use super::{after, shown};
+use super::{after, patiently, shown};
 use crate::error::{Error, Result};
 use crate::output::{foreign, say};
 use crate::provider::{Ask, Event, Interrupts, ProviderError};
@@ -45,7 +45,8 @@ impl Held<'_> {
             event => show_progress(event),
         };
         let ask = Ask { interrupts: Some(interrupts), events: Some(&mut events), ..Ask::default() };
-        let answer = self.ask(&params, ask).await;
+        let what = format!("waiting for provider {} to make the lease", base.provider);
+        let answer = patiently(&what, self.ask(&params, ask)).await;
         if let Some(claim) = early {
             self.claim = claim;
         }

@@ -31,6 +31,25 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::output::say;
+
+/// How often a line says that something is still going on.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Waits, and says every few seconds that it does.
+pub(crate) async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let begun = tokio::time::Instant::now();
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(TICK, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => {
+                say(format!("{what}, {} so far", shown(Duration::from_secs(begun.elapsed().as_secs()))))
+            }
+        }
+    }
+}
+
 /// A span in milliseconds as a number that the wire takes.
 pub(crate) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

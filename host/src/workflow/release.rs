@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::held::{AskError, Held};
+use super::patiently;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::output::{foreign, say};
@@ -129,10 +130,13 @@ impl Held<'_> {
             })?;
         }
         let params = ReleaseParams { lease: self.claim.lease.clone(), action, reason };
-        let result = match self.ask_plainly(&params).await {
+        let what = format!("waiting for provider {} to release the lease", self.claim.provider);
+        let result = match patiently(&what, self.ask_plainly(&params)).await {
             Ok(result) => result,
             // A process that died may have been the last run's; a fresh one is asked once.
-            Err(AskError::Provider(error)) if !error.answered() => self.ask_plainly(&params).await?,
+            Err(AskError::Provider(error)) if !error.answered() => {
+                patiently(&what, self.ask_plainly(&params)).await?
+            }
             Err(error) => return Err(error.into()),
         };
         if let Some(message) = &result.message {

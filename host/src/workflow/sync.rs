@@ -6,8 +6,8 @@ use crabbox_protocol::Limits;
 use crabbox_protocol::records::Phase;
 
 use super::held::Held;
-use super::ms;
 use super::script::Said;
+use super::{ms, patiently};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::lease::RunDir;
@@ -72,12 +72,12 @@ impl Held<'_> {
         let begun = Instant::now();
         let script = apply_script(self.claim.lease.root.as_deref(), how);
         let deadline = LONGEST + Duration::from_secs(bundle.size / SLOWEST);
-        let said = self
-            .script(deadline, interrupts, |out| {
-                out.write_all(&script)?;
-                std::io::copy(&mut std::fs::File::open(&bundle.path)?, out).map(drop)
-            })
-            .await;
+        let what = format!("bringing {} over", human(bundle.size));
+        let said = self.script(deadline, interrupts, |out| {
+            out.write_all(&script)?;
+            std::io::copy(&mut std::fs::File::open(&bundle.path)?, out).map(drop)
+        });
+        let said = patiently(&what, said).await;
         let _ = std::fs::remove_file(&bundle.path);
         let Said { code, output } = said.map_err(|error| Error { exit: sync_exit(error.exit), ..error })?;
         if code != Some(0) || !output.stdout.ends_with(b"applied\n") {

@@ -9,7 +9,7 @@ use std::io::ErrorKind as Io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use crabbox_provider_kit::protocol::{ErrorKind, Lease, LeaseId, LeaseReport};
+use crabbox_provider_kit::protocol::{Lease, LeaseId, LeaseReport};
 use crabbox_provider_kit::{Doing as _, Error, Result};
 
 use crate::delete;
@@ -110,14 +110,6 @@ impl Store {
             .hint("somebody removed its directory; release it and make a new one"))
     }
 
-    /// The error of a request for a lease: that the lease is gone, where that is so, is why it failed.
-    pub(crate) fn explain(&self, lease: &Lease, error: Error) -> Error {
-        match self.expect(lease) {
-            Err(gone) if gone.kind() == ErrorKind::NotFound => gone.cause(error),
-            _ => error,
-        }
-    }
-
     /// Makes sure that what was not found is not there: a root that cannot be searched, or that hangs on
     /// a link to nowhere, such as a disk that is not mounted, proves nothing.
     fn proves_absence(&self) -> Result<()> {
@@ -152,7 +144,8 @@ impl Store {
         let nothing_yet = |error: Error| error.created(false);
         let mut private = DirBuilder::new();
         private.recursive(true).mode(0o700);
-        let other_place = |error: Error| error.hint("set `root` in the block `local` to a place that you can write to");
+        let other_place =
+            |error: Error| error.hint("set `root` in the block `local` to a place that you can write to");
         private
             .create(root)
             .doing(|| format!("make `{}`", root.display()))
@@ -211,7 +204,7 @@ impl Store {
                 Ok(Found::Absent) => {}
                 Ok(found) => leases.push((id, found)),
                 // Somebody else's.
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) if error.kind() == crabbox_provider_kit::protocol::ErrorKind::Conflict => {}
                 Err(_) => complete = false,
             }
         }
