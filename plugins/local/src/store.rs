@@ -144,12 +144,12 @@ impl Store {
         let nothing_yet = |error: Error| error.created(false);
         let mut private = DirBuilder::new();
         private.recursive(true).mode(0o700);
-        let other_place =
-            |error: Error| error.hint("set `root` in the block `local` to a place that you can write to");
+        let elsewhere =
+            "set `root` in the block `local`, or `--local-root`, to a place that you can write to";
         private
             .create(root)
             .doing(|| format!("make `{}`", root.display()))
-            .map_err(|error| nothing_yet(other_place(error)))?;
+            .map_err(|error| nothing_yet(error.hint(elsewhere)))?;
         match self.find(id)? {
             Found::Lease(_) => return Ok(()),
             Found::Acquiring | Found::Absent => {}

@@ -149,6 +149,9 @@ fn a_file_is_placed_whole_or_not_at_all() {
     assert_eq!(fs::read_dir(placed.parent().unwrap()).unwrap().count(), 1, "and nothing else");
     put(&mut machine, json!("../up"), json!({})).error();
     fs::remove_file(path).unwrap();
+    // The host's file is missing, not the lease.
+    assert_eq!(put(&mut machine, json!("x"), json!({})).error()["data"]["kind"], "prerequisite");
+    fs::remove_dir_all(machine.directory()).unwrap();
     assert_eq!(put(&mut machine, json!("x"), json!({})).error()["data"]["kind"], "notFound");
 }
 
