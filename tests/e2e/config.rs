@@ -138,6 +138,55 @@ fn a_secret_comes_from_the_environment_only_and_is_never_shown_nor_sent() {
 }
 
 #[test]
+fn a_password_in_a_url_reaches_no_claim_and_no_message() {
+    let world = World::new();
+    acme(&world);
+    let flags = ["run", "--provider", "acme", "--acme-region", "https://me:hunter22@host/", "true"];
+    let (code, stdout, stderr) = world.run(&flags);
+    assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+    assert_has(
+        &stderr,
+        &[
+            "error: `acme.region`: there is a password in the URL",
+            "(from flag --acme-region)",
+            "hint: take it out, and set the secret in the environment: CRABBOX_ACME_TOKEN or ACME_TOKEN",
+        ],
+    );
+    assert!(!stderr.contains("hunter22"), "{stderr}");
+    assert!(!world.state().exists() && !world.root().join("configured").exists());
+}
+
+#[test]
+fn a_doctor_says_that_a_required_secret_is_missing_and_where_to_set_it() {
+    let world = World::new();
+    let config = json!({"type": "object", "required": ["token"], "properties": {
+        "token": {"type": "string", "x-crabbox": {"secret": true, "env": ["ACME_TOKEN"]}},
+    }});
+    let manifest = json!({"methods": ["configure", "acquire", "run", "release"], "config": config});
+    world.provider("acme", &manifest, "configure) ok '{\"scope\":\"here\"}' ;;");
+    let doctor = |variables: &[(&str, &str)]| {
+        let mut command = world.crabbox(&["doctor", "--provider", "acme", "--json"]);
+        let (code, stdout, stderr) = ended(command.envs(variables.iter().copied()));
+        let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stderr}"));
+        assert_fits("doctor", &report);
+        (code, report)
+    };
+    let (code, report) = doctor(&[]);
+    assert_eq!((code, &report["ok"]), (1, &json!(false)));
+    let rows = report["checks"].as_array().unwrap();
+    let failed: Vec<_> = rows.iter().filter(|row| row["status"] == "fail").collect();
+    assert_eq!((failed.len(), &failed[0]["provider"]), (1, &json!("acme")), "{report:#}");
+    let message = failed[0]["message"].as_str().unwrap();
+    assert_has(message, &["`acme.token` is not set: it is a secret, set CRABBOX_ACME_TOKEN or ACME_TOKEN"]);
+    assert_has(failed[0]["hint"].as_str().unwrap(), &["`crabbox plugins describe acme`"]);
+    let (code, report) = doctor(&[("ACME_TOKEN", "hunter2")]);
+    assert_eq!((code, &report["ok"]), (0, &json!(true)), "{report:#}");
+    let (code, _, stderr) = world.run(&["run", "--provider", "acme", "true"]);
+    assert_eq!(code, 3, "{stderr}");
+    assert_has(&stderr, &["`acme.token` is not set", "hint: `crabbox plugins describe acme`"]);
+}
+
+#[test]
 fn what_only_the_user_may_set_is_ignored_in_a_repository_with_a_warning() {
     let world = World::new();
     acme(&world);
