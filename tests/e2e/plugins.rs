@@ -251,6 +251,46 @@ fn a_directory_that_everybody_can_write_is_no_place_for_plugins() {
 }
 
 #[test]
+fn a_lease_whose_plugin_is_gone_says_which_one_made_it() {
+    let world = World::new();
+    world.local_as("acme", &json!({"version": "4.5.6"}));
+    world.ok(&["warmup", "--provider", "acme", "--slug", "demo"]);
+    let path = world.bin().join("crabbox-provider-acme");
+    let away = moved(&world, "away", "acme");
+    for arguments in [&["stop", "demo"][..], &["run", "--id", "demo", "true"]] {
+        let (code, _, stderr) = world.run(arguments);
+        assert_eq!(code, 2, "{stderr}");
+        let made = format!("caused by: lease demo was made by `{}`, version 4.5.6", text(&path));
+        assert_has(&stderr, &["error: provider `acme` is not installed", &made]);
+    }
+    fs::rename(away.join("crabbox-provider-acme"), path).unwrap();
+    world.ok(&["stop", "demo"]);
+}
+
+#[test]
+fn a_slow_provider_does_not_hold_up_the_others_of_a_list() {
+    let world = World::new();
+    // Each answers only once all of them have been asked.
+    let names = ["one", "two", "three"];
+    let begun = |name: &str| quoted(text(&world.root().join(format!("{name}.begun"))));
+    let all = names.map(|name| format!("[ -e {} ]", begun(name))).join(" && ");
+    for name in names {
+        let rows =
+            format!(r#"{{"leases":[{{"name":"of-{name}","ref":"r","state":"ready"}}],"complete":true}}"#);
+        let cases = format!(
+            "list) : >{}; n=0; until {all} || [ $n -eq 400 ]; do n=$((n + 1)); sleep 0.05; done\n\
+             if {all}; then ok '{rows}'; else no alone '{{\"kind\":\"unavailable\"}}'; fi ;;",
+            begun(name)
+        );
+        world.provider(name, &json!({"methods": ["acquire", "run", "release", "list"]}), &cases);
+    }
+    let (code, stdout, stderr) = world.run(&["list", "--refresh"]);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    let places = ["of-one", "of-three", "of-two"].map(|name| stdout.find(name));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "by provider:\n{stdout}");
+}
+
+#[test]
 fn before_a_flag_is_unknown_the_plugin_is_asked_once() {
     let world = World::new();
     let manifest = world.root().join("manifest");
