@@ -151,6 +151,55 @@ fn a_file_that_is_no_yaml() {
 }
 
 #[test]
+fn a_configuration_file_without_an_end() {
+    let world = World::new();
+    let path = world.repo().join("crabbox.yaml");
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    let cannot = format!("cannot read the configuration file `{}`", path.display());
+    let parts = [cannot.as_str(), "caused by: it is not a regular file", "hint: make it a readable"];
+    refused(&world, &["run", "true"], 2, &parts);
+    fs::remove_file(&path).unwrap();
+    assert!(world.command("mkfifo").arg(&path).status().unwrap().success());
+    refused(&world, &["run", "true"], 2, &parts);
+}
+
+#[test]
+fn a_place_for_leases_that_cannot_be_made() {
+    let world = World::new();
+    if !PathBuf::from("/proc/self").exists() {
+        return;
+    }
+    let (code, stdout, stderr) = world.run(&["run", "--local-root", "/proc/x", "--", "true"]);
+    assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
+    assert_has(
+        &stderr,
+        &["error: provider `local`: cannot make `/proc/x`", "caused by: No such file", "`--local-root`"],
+    );
+    assert_nothing_created(&world);
+}
+
+#[test]
+fn a_plugin_that_says_too_much_about_a_lease_does_not_spoil_its_claim() {
+    let world = World::new();
+    // Each line is legal; all together they are more than a claim may have.
+    let cases = r#"acquire)
+      pad=$(head -c 300000 /dev/zero | tr '\0' x)
+      for n in 1 2 3 4; do
+        printf '{"jsonrpc":"2.0","method":"lease","params":{"request":%s,"lease":{"labels":{"l%s":"%s"}}}}\n' "$id" "$n" "$pad"
+      done
+      ok '{"lease":{}}' ;;
+    release) ok '{"outcome":"released"}' ;;"#;
+    world.provider("chatty", &json!({"methods": ["acquire", "run", "release"]}), cases);
+    world.run(&["warmup", "--provider", "chatty", "--slug", "demo"]);
+    let (code, stdout, stderr) = world.run(&["list"]);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    if !stdout.is_empty() {
+        world.ok(&["stop", "demo"]);
+    }
+    assert_nothing_created(&world);
+}
+
+#[test]
 fn a_slug_that_is_too_long_or_none() {
     let world = World::new();
     for command in ["run", "warmup"] {
@@ -177,12 +226,18 @@ fn a_claim_that_was_edited_by_hand() {
     newer["version"] = 2.into();
     let mut wrong = good.clone();
     wrong["state"] = "lost".into();
+    let mut elsewhere = good.clone();
+    elsewhere["provider"] = "../\u{1b}[2J".into();
+    let mut nameless = good.clone();
+    nameless["lease"]["slug"] = "a; b".into();
     for (text, why) in [
         ("{\"version\": 1,\n".to_owned(), "line 2"),
         (String::new(), "EOF"),
         (other.to_string(), "it is about lease cbx_000000000000"),
         (newer.to_string(), "it is of version 2, and this crabbox knows version 1"),
         (wrong.to_string(), "lost"),
+        (elsewhere.to_string(), "`../\\u{1b}[2J` is not a provider's name"),
+        (nameless.to_string(), "`a; b` is no slug"),
     ] {
         fs::write(&path, &text).unwrap();
         let cannot = format!("the claim `{}` cannot be used", path.display());
