@@ -259,3 +259,25 @@ fn ctrl_c_leaves_a_rollback_that_hangs_and_names_the_lease() {
     assert_eq!(world.json(&["list", "--json"])[0]["claim"], "acquiring");
     wait_for("its end", || world.processes().is_empty());
 }
+
+#[test]
+fn cleanup_that_waits_can_be_interrupted() {
+    let world = World::new();
+    let refuse = r#"printf '{"jsonrpc":"2.0","id":%s,"error":{"code":-32000,"message":"no room"}}\n' "$id""#;
+    provider(&world, refuse, "ok '{\"outcome\":\"absent\"}'");
+    // A backend that is slow to show what it made.
+    let text = std::fs::read_to_string(world.bin().join("crabbox-provider-slow")).unwrap();
+    world.script(
+        "crabbox-provider-slow",
+        &text.replace(r#""createSettleMs":0"#, r#""createSettleMs":600000"#),
+    );
+    assert_eq!(world.run(&["run", "--provider", "slow", "--no-sync", "--", "true"]).0, 1);
+    let mut cleanup = start(&world, &["cleanup", "--wait"]);
+    let mut said = BufReader::new(cleanup.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("looking again in"), "{line}");
+    signal(&cleanup, Signal::INT);
+    assert_eq!(cleanup.wait().unwrap().code(), Some(130));
+    assert_eq!(world.json(&["list", "--json"])[0]["claim"], "acquiring");
+}

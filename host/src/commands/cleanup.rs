@@ -3,9 +3,11 @@
 use clap::Args;
 use crabbox_protocol::records::{CleanupAction, CleanupReport};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::exit::Exit;
 use crate::host::Host;
 use crate::output::{self, foreign};
+use crate::provider::Interrupts;
 use crate::workflow::{Cleanup, cleanup as clean_up};
 
 /// Release what dead runs left, and leases whose time is over
@@ -26,7 +28,13 @@ pub(crate) struct CleanupArgs {
 
 /// Exits 1 when something failed or has to be looked at again.
 pub(crate) async fn cleanup(host: &Host, args: CleanupArgs) -> Result<u8> {
-    let report = clean_up(host, Cleanup { dry_run: args.dry_run, wait: args.wait }).await?;
+    let mut interrupts = Interrupts::listen()?;
+    let report = tokio::select! {
+        report = clean_up(host, Cleanup { dry_run: args.dry_run, wait: args.wait }) => report?,
+        number = interrupts.next() => {
+            return Err(Error::new(Exit::Signal(number), "interrupted").hint("`crabbox cleanup` goes on from here"));
+        }
+    };
     if args.json {
         output::json(&report)?;
     } else {

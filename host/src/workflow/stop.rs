@@ -17,7 +17,10 @@ pub(crate) async fn stop(host: &Host, chosen: Chosen, claim: &Claim, force: bool
     let mut interrupts = Interrupts::listen()?;
     let id = &claim.lease.id;
     if force {
-        end_runs(host, &chosen, claim).await?;
+        tokio::select! {
+            ended = end_runs(host, &chosen, claim) => ended?,
+            number = interrupts.next() => return Err(Error::new(Exit::Signal(number), "interrupted")),
+        }
     }
     let waits = || say(format!("waiting for lease {}: another crabbox is changing it", claim.lease.slug));
     let lock = tokio::select! {
