@@ -179,23 +179,16 @@ fn a_place_for_leases_that_cannot_be_made() {
 }
 
 #[test]
-fn a_plugin_that_says_too_much_about_a_lease_does_not_spoil_its_claim() {
+fn a_plugin_that_says_more_than_a_claim_can_hold() {
     let world = World::new();
-    // Each line is legal; all together they are more than a claim may have.
-    let cases = r#"acquire)
-      pad=$(head -c 300000 /dev/zero | tr '\0' x)
-      for n in 1 2 3 4; do
-        printf '{"jsonrpc":"2.0","method":"lease","params":{"request":%s,"lease":{"labels":{"l%s":"%s"}}}}\n' "$id" "$n" "$pad"
-      done
-      ok '{"lease":{}}' ;;
-    release) ok '{"outcome":"released"}' ;;"#;
-    world.provider("chatty", &json!({"methods": ["acquire", "run", "release"]}), cases);
-    world.run(&["warmup", "--provider", "chatty", "--slug", "demo"]);
-    let (code, stdout, stderr) = world.run(&["list"]);
-    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
-    if !stdout.is_empty() {
-        world.ok(&["stop", "demo"]);
-    }
+    // The line is legal; with all else that a claim has, it is too much.
+    let cases = r#"configure) ok "{\"scope\":\"$(head -c 1048400 /dev/zero | tr '\0' x)\"}" ;;
+    acquire) ok '{"lease":{}}' ;;"#;
+    world.provider("verbose", &json!({"methods": ["configure", "acquire", "run", "release"]}), cases);
+    let parts = ["the claim of lease cbx_", "1 MiB is the most", "a fault of crabbox-provider-verbose"];
+    let (code, stdout, stderr) = world.run(&["warmup", "--provider", "verbose"]);
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+    assert_has(&stderr, &parts);
     assert_nothing_created(&world);
 }
 
