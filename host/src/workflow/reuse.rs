@@ -123,8 +123,9 @@ pub(crate) fn check_repository(claim: &Claim, root: Option<&Path>, reclaim: bool
         return Ok(());
     }
     Err(Error::usage(format!(
-        "lease {} belongs to the repository `{theirs}`, and this is `{}`",
+        "lease {} belongs to the repository `{}`, and this is `{}`",
         claim.lease.slug,
+        foreign(theirs),
         ours.display()
     ))
     .hint("use `--reclaim` to bring this repository's files over the other's"))
