@@ -49,10 +49,16 @@ cbx_merge() {
   cp -RPlf redo/files/. "$cbx_ws/"
 }
 [ ! -d redo ] || cbx_forward || cbx_fail "cannot finish the last sync"
-rm -rf stage && mkdir stage || cbx_fail "cannot make $cbx_sync/stage"
+{ [ ! -e stage ] || rm -rf stage; } && mkdir stage || cbx_fail "cannot make $cbx_sync/stage"
 tar -xpf - -C stage || { rm -rf stage; cbx_fail "cannot unpack the bundle"; }
 [ -f stage/complete ] || { rm -rf stage; cbx_fail "the bundle is cut short"; }
-mkdir -p stage/files
+[ -d stage/files ] || mkdir stage/files
+if [ ! -e "$cbx_ws" ] && [ ! -L "$cbx_ws" ]; then
+  # An empty lease: there is nothing to keep whole. A list of what is not there yet does no harm.
+  mv stage/managed managed && mv stage/files "$cbx_ws" && rm -rf stage || cbx_fail "cannot place the files"
+  echo applied
+  exit 0
+fi
 : >"stage/$cbx_how"
 mv stage redo || cbx_fail "cannot commit the sync"
 cbx_forward || cbx_fail "cannot place the files; the next sync goes on from here"
