@@ -83,7 +83,7 @@ fn start_up(world: &World) {
         ],
     );
     row("yardstick: true", ms(nothing), "");
-    row("crabbox --help", ms(help), "10 ms");
+    row("--help", ms(help), "10 ms");
     row("plugin local: start, initialize, answer", ms(handshake), "3 ms");
 }
 
@@ -100,7 +100,7 @@ fn plugins_list(world: &World) {
     let count = || world.json(&["plugins", "list", "--json"]).as_array().unwrap().len();
     let installed = count();
     let [cached] = rounds(50, [&mut || quietly(&mut world.crabbox(&["plugins", "list"]))]);
-    row(&format!("crabbox plugins list, {installed} plugins, cached"), ms(cached), "20 ms");
+    row(&format!("plugins list, {installed} plugins, cached"), ms(cached), "20 ms");
     for n in 0..20 {
         fs::remove_file(world.bin().join(format!("crabbox-provider-p{n}"))).unwrap();
     }
@@ -121,9 +121,9 @@ fn runs(world: &World) {
         ],
     );
     world.ok(&["stop", "bench"]);
-    row("crabbox run -- true, 100 files, a new lease", ms(fresh), "60 ms");
-    row("crabbox run --id -- true, 100 files, a kept lease", ms(kept), "");
-    row("crabbox run --id --no-sync -- true, a kept lease", ms(unsynced), "");
+    row("run -- true, 100 files, a new lease", ms(fresh), "60 ms");
+    row("run --id -- true, 100 files, a kept lease", ms(kept), "");
+    row("run --id --no-sync -- true, a kept lease", ms(unsynced), "");
 }
 
 /// Output through the host: how fast, and with how much memory.
