@@ -158,9 +158,9 @@ mod tests {
 
     #[test]
     fn the_provider_and_the_lease_are_seen_before_the_command() {
-        let run = guess("crabbox run --provider=nomad -- x --provider coder --help");
-        assert_eq!((run.takes_flags, run.wants_help, run.provider.as_deref()), (true, false, Some("nomad")));
-        assert_eq!(guess("crabbox run --provider nomad --id x").id.as_deref(), Some("x"));
+        let run = guess("crabbox run --provider=nimbo -- x --provider coder --help");
+        assert_eq!((run.takes_flags, run.wants_help, run.provider.as_deref()), (true, false, Some("nimbo")));
+        assert_eq!(guess("crabbox run --provider nimbo --id x").id.as_deref(), Some("x"));
         assert_eq!(guess("crabbox stop blue-crab").id.as_deref(), Some("blue-crab"));
         assert_eq!(guess("crabbox run ls").id, None);
         assert!(guess("crabbox help run").takes_flags);

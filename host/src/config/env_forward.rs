@@ -152,11 +152,11 @@ mod tests {
 
     fn forwarded(allow: &[&str], source: Source, flags: &[&str], own: &[&str]) -> Result<Forwarded> {
         let own = own.iter().map(|name| (*name).to_owned()).collect();
-        let others = || BTreeMap::from([("FREE_KEY".to_owned(), "freestyle".to_owned())]);
+        let others = || BTreeMap::from([("FREE_KEY".to_owned(), "elsewhere".to_owned())]);
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let credentials = Credentials { own: &own, others: &others };
         forward(
-            "nomad",
+            "nimbo",
             &Env::new("/", VARS),
             &Sourced::new(owned(allow), source),
             &owned(flags),
@@ -197,8 +197,8 @@ mod tests {
         let found = forwarded(&["*_TOKEN", "GH_*", "FREE_KEY"], Source::Default, &[], &["GH_TOKEN"]).unwrap();
         assert_eq!(names(&found), ["FREE_KEY"]);
         let warnings = found.warnings.join("\n");
-        assert!(warnings.contains("GH_TOKEN is not forwarded: it is a credential of provider nomad"));
-        assert!(warnings.contains("FREE_KEY, a credential of provider freestyle, is forwarded"));
+        assert!(warnings.contains("GH_TOKEN is not forwarded: it is a credential of provider nimbo"));
+        assert!(warnings.contains("FREE_KEY, a credential of provider elsewhere, is forwarded"));
     }
 
     #[test]
@@ -206,12 +206,12 @@ mod tests {
         let found = forwarded(&["CI"], Source::Default, &["GH_TOKEN", "EMPTY"], &[]).unwrap();
         assert_eq!(
             found.summary.unwrap(),
-            "env forwarding provider=nomad behavior=forwarded vars=CI=set,EMPTY=empty,GH_TOKEN=set len=12 secret=true"
+            "env forwarding provider=nimbo behavior=forwarded vars=CI=set,EMPTY=empty,GH_TOKEN=set len=12 secret=true"
         );
         let found = forwarded(&["X", "Y*"], Source::Variable("V".into()), &[], &[]).unwrap();
         assert_eq!(
             found.summary.unwrap(),
-            "env forwarding provider=nomad behavior=forwarded matched=none allow=X,Y*"
+            "env forwarding provider=nimbo behavior=forwarded matched=none allow=X,Y*"
         );
         assert_eq!(forwarded(&["CI"], Source::Default, &[], &[]).unwrap().summary, None);
     }

@@ -126,7 +126,7 @@ mod tests {
     fn schema() -> Schema {
         let schema = json!({"properties": {
             "address": {"type": "string", "description": "Where\nit is.", "default": "here",
-                        "x-crabbox": {"env": "NOMAD_ADDR", "userOnly": true}},
+                        "x-crabbox": {"env": "NIMBO_ADDR", "userOnly": true}},
             "caCert": {"type": ["string", "null"], "x-crabbox": {"path": true}},
             "wait": {"type": "integer", "default": 300_000, "x-crabbox": {"duration": true}},
             "fast": {"type": "boolean"},
@@ -139,24 +139,24 @@ mod tests {
     }
 
     fn command() -> Command {
-        Command::new("run").no_binary_name(true).args(args("nomad", &schema()))
+        Command::new("run").no_binary_name(true).args(args("nimbo", &schema()))
     }
 
     fn parse(words: &[&str]) -> Result<FlagValues, String> {
         let matches = command().try_get_matches_from(words).map_err(|error| error.to_string())?;
-        Ok(values("nomad", &schema(), &matches))
+        Ok(values("nimbo", &schema(), &matches))
     }
 
     #[test]
     fn flags_are_read_back() {
         let words = [
-            "--nomad-ca-cert",
+            "--nimbo-ca-cert",
             "x",
-            "--nomad-fast",
-            "--nomad-tags=a,b",
-            "--nomad-tags",
+            "--nimbo-fast",
+            "--nimbo-tags=a,b",
+            "--nimbo-tags",
             "c",
-            "--nomad-size",
+            "--nimbo-size",
             "-1",
         ];
         let given = FlagValues::from([
@@ -166,11 +166,11 @@ mod tests {
             ("size", &["-1"][..]),
         ]);
         assert_eq!(parse(&words), Ok(given));
-        assert_eq!(parse(&["--nomad-fast=false"]), Ok(FlagValues::from([("fast", &["false"][..])])));
+        assert_eq!(parse(&["--nimbo-fast=false"]), Ok(FlagValues::from([("fast", &["false"][..])])));
         assert_eq!(parse(&[]), Ok(FlagValues::default()));
-        assert!(parse(&["--nomad-token", "x"]).is_err(), "a secret has no flag");
-        assert!(parse(&["--nomad-mode", "up"]).unwrap_err().contains("[possible values: on, off]"));
-        assert!(parse(&["--nomad-adress", "x"]).unwrap_err().contains("--nomad-address"));
+        assert!(parse(&["--nimbo-token", "x"]).is_err(), "a secret has no flag");
+        assert!(parse(&["--nimbo-mode", "up"]).unwrap_err().contains("[possible values: on, off]"));
+        assert!(parse(&["--nimbo-adress", "x"]).unwrap_err().contains("--nimbo-address"));
     }
 
     #[test]
@@ -178,20 +178,20 @@ mod tests {
         let help = command().render_long_help().to_string();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [
-            "Options of provider nomad:",
-            "--nomad-address <VALUE> Where it is. [default: here]",
+            "Options of provider nimbo:",
+            "--nimbo-address <VALUE> Where it is. [default: here]",
             "[default: here]",
-            "[env: CRABBOX_NOMAD_ADDRESS, NOMAD_ADDR]",
-            "[config: nomad.address in your own file]",
-            "--nomad-wait <DURATION>",
+            "[env: CRABBOX_NIMBO_ADDRESS, NIMBO_ADDR]",
+            "[config: nimbo.address in your own file]",
+            "--nimbo-wait <DURATION>",
             "[default: 5m]",
-            "--nomad-fast[=<BOOLEAN>]",
+            "--nimbo-fast[=<BOOLEAN>]",
             "[can be repeated]",
         ] {
             assert!(help.contains(part), "{part} is not in {help}");
         }
         assert!(!help.contains("TOK"));
-        let secrets = secrets_help("nomad", &schema()).unwrap();
-        assert!(secrets.ends_with("\n  CRABBOX_NOMAD_TOKEN, TOK  The key."), "{secrets}");
+        let secrets = secrets_help("nimbo", &schema()).unwrap();
+        assert!(secrets.ends_with("\n  CRABBOX_NIMBO_TOKEN, TOK  The key."), "{secrets}");
     }
 }

@@ -104,13 +104,13 @@ mod tests {
     #[test]
     fn keys_that_nobody_reads_are_named_in_one_line() {
         let dir = tempfile::tempdir().unwrap();
-        let text = "proivder: x\nbroker: {url: y}\nnomad: {a: 1}\nhetzner: {}\nttl: 1h\n\
+        let text = "proivder: x\nbroker: {url: y}\nnimbo: {a: 1}\nhetzner: {}\nttl: 1h\n\
                     sync: {checksum: true, exlude: [a], delete: true}\n";
         std::fs::write(dir.path().join("crabbox.yaml"), text).unwrap();
         let env = Env::new(dir.path(), [("A", "")]);
         let paths = Paths { state: "/none".into(), cache: "/none".into(), config: "/none".into() };
         let files = Files::load(&env, &paths, None).unwrap();
-        let warnings = unknown(&files, &|name| name == "nomad");
+        let warnings = unknown(&files, &|name| name == "nimbo");
         assert_eq!(warnings.len(), 1);
         let (_, keys) = warnings[0].split_once("not use: ").unwrap();
         let mut keys: Vec<_> = keys.split(", ").collect();

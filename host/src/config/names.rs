@@ -1,11 +1,11 @@
 //! The names that a provider's key has as a flag and as a variable.
 
-/// The flag of a key, without dashes in front: `caCert` of `nomad` is `nomad-ca-cert`.
+/// The flag of a key, without dashes in front: `caCert` of `nimbo` is `nimbo-ca-cert`.
 pub(crate) fn flag(provider: &str, key: &str) -> String {
     format!("{provider}-{}", words(key).join("-"))
 }
 
-/// The variable of a key: `caCert` of `nomad` is `CRABBOX_NOMAD_CA_CERT`.
+/// The variable of a key: `caCert` of `nimbo` is `CRABBOX_NIMBO_CA_CERT`.
 pub(crate) fn variable(provider: &str, key: &str) -> String {
     format!("CRABBOX_{}_{}", screaming(provider), words(key).join("_").to_uppercase())
 }

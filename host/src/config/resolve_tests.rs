@@ -10,15 +10,15 @@ fn schema() -> Schema {
         "additionalProperties": false,
         "properties": {
             "address": {"type": "string", "default": "http://127.0.0.1", "x-crabbox":
-                {"env": ["NOMAD_ADDR", "NOMAD_ADDRESS"], "userOnly": true}},
+                {"env": ["NIMBO_ADDR", "NIMBO_ADDRESS"], "userOnly": true}},
             "caCert": {"type": ["string", "null"], "x-crabbox": {"path": true}},
             "count": {"type": "integer", "minimum": 1, "maximum": 9},
             "mode": {"type": "string", "enum": ["fast", "slow"]},
             "namespace": {"type": "string", "x-crabbox": {"release": true}},
             "tags": {"type": "array", "items": {"type": "string"}},
             "template": {"type": "string"},
-            "token": {"type": "string", "x-crabbox": {"secret": true, "env": "NOMAD_TOKEN"}},
-            "tokenEnv": {"type": "string", "default": "NOMAD_TOKEN_2", "x-crabbox": {"envName": true}},
+            "token": {"type": "string", "x-crabbox": {"secret": true, "env": "NIMBO_TOKEN"}},
+            "tokenEnv": {"type": "string", "default": "NIMBO_TOKEN_2", "x-crabbox": {"envName": true}},
             "wait": {"type": "integer", "default": 60_000, "minimum": 1_000, "x-crabbox":
                 {"duration": true, "env": {"name": "WAIT_S", "unit": "s"}}},
         },
@@ -52,7 +52,7 @@ impl Place<'_> {
     }
 
     fn resolve(&self, flags: impl Into<FlagValues>) -> Result<Resolved> {
-        self.resolve_as("nomad", flags).map(|(resolved, _)| resolved)
+        self.resolve_as("nimbo", flags).map(|(resolved, _)| resolved)
     }
 
     /// The problems, whether there is one or more.
@@ -73,74 +73,74 @@ fn source<'a>(resolved: &'a Resolved, key: &str) -> &'a str {
 
 #[test]
 fn flag_before_variable_before_repository_before_user_before_default() {
-    let both = "nomad: {template: r, namespace: r, mode: fast}";
-    let user = "nomad: {template: u, namespace: u, mode: slow, count: 3}";
-    let vars = [("CRABBOX_NOMAD_TEMPLATE", "v"), ("CRABBOX_NOMAD_NAMESPACE", "v")];
+    let both = "nimbo: {template: r, namespace: r, mode: fast}";
+    let user = "nimbo: {template: u, namespace: u, mode: slow, count: 3}";
+    let vars = [("CRABBOX_NIMBO_TEMPLATE", "v"), ("CRABBOX_NIMBO_NAMESPACE", "v")];
     let place = Place { repo: both, user, vars: &vars };
     let resolved = place.resolve([("template", &["f"][..])]).unwrap();
     let expected = json!({
         "template": "f", "namespace": "v", "mode": "fast", "count": 3,
-        "address": "http://127.0.0.1", "tokenEnv": "NOMAD_TOKEN_2", "wait": 60_000,
+        "address": "http://127.0.0.1", "tokenEnv": "NIMBO_TOKEN_2", "wait": 60_000,
     });
     assert_eq!(Value::Object(resolved.config.clone()), expected);
-    assert_eq!(source(&resolved, "nomad.template"), "flag --nomad-template");
-    assert_eq!(source(&resolved, "nomad.namespace"), "variable CRABBOX_NOMAD_NAMESPACE");
-    assert!(source(&resolved, "nomad.mode").ends_with("repo/crabbox.yaml"));
-    assert!(source(&resolved, "nomad.count").ends_with("config/config.yaml"));
-    assert_eq!(source(&resolved, "nomad.wait"), "default");
-    assert_eq!(resolved.release_flags, ["--nomad-namespace=v"]);
+    assert_eq!(source(&resolved, "nimbo.template"), "flag --nimbo-template");
+    assert_eq!(source(&resolved, "nimbo.namespace"), "variable CRABBOX_NIMBO_NAMESPACE");
+    assert!(source(&resolved, "nimbo.mode").ends_with("repo/crabbox.yaml"));
+    assert!(source(&resolved, "nimbo.count").ends_with("config/config.yaml"));
+    assert_eq!(source(&resolved, "nimbo.wait"), "default");
+    assert_eq!(resolved.release_flags, ["--nimbo-namespace=v"]);
     assert!(resolved.warnings.is_empty());
 }
 
 #[test]
 fn the_variables_of_other_programs_come_after_ours_in_their_order() {
-    let all = [("CRABBOX_NOMAD_ADDRESS", "a"), ("NOMAD_ADDR", "b"), ("NOMAD_ADDRESS", "c")];
+    let all = [("CRABBOX_NIMBO_ADDRESS", "a"), ("NIMBO_ADDR", "b"), ("NIMBO_ADDRESS", "c")];
     for (from, value) in [(0, "a"), (1, "b"), (2, "c")] {
-        let place = Place { repo: "nomad: {template: t}", vars: &all[from..], ..NOTHING };
+        let place = Place { repo: "nimbo: {template: t}", vars: &all[from..], ..NOTHING };
         assert_eq!(place.resolve(no_flags()).unwrap().config["address"], value);
     }
-    let vars = [("WAIT_S", "90"), ("CRABBOX_NOMAD_TAGS", "a, b"), ("CRABBOX_NOMAD_COUNT", "2")];
-    let place = Place { repo: "nomad: {template: t}", vars: &vars, ..NOTHING };
+    let vars = [("WAIT_S", "90"), ("CRABBOX_NIMBO_TAGS", "a, b"), ("CRABBOX_NIMBO_COUNT", "2")];
+    let place = Place { repo: "nimbo: {template: t}", vars: &vars, ..NOTHING };
     let resolved = place.resolve(no_flags()).unwrap();
     assert_eq!(resolved.config["wait"], 90_000);
     assert_eq!(resolved.config["tags"], json!(["a", "b"]));
     assert_eq!(resolved.config["count"], 2);
-    assert_eq!(resolved.values.iter().find(|value| value.key == "nomad.wait").unwrap().value, "1m30s");
+    assert_eq!(resolved.values.iter().find(|value| value.key == "nimbo.wait").unwrap().value, "1m30s");
 }
 
 #[test]
 fn what_only_the_user_may_set_a_repository_does_not_set() {
-    let repo = "nomad: {template: t, address: 'http://evil.example', tokenEnv: AWS_SECRET_ACCESS_KEY}";
+    let repo = "nimbo: {template: t, address: 'http://evil.example', tokenEnv: AWS_SECRET_ACCESS_KEY}";
     let resolved =
-        Place { repo, user: "nomad: {address: 'http://mine'}", ..NOTHING }.resolve(no_flags()).unwrap();
+        Place { repo, user: "nimbo: {address: 'http://mine'}", ..NOTHING }.resolve(no_flags()).unwrap();
     assert_eq!(resolved.config["address"], "http://mine");
-    assert_eq!(resolved.config["tokenEnv"], "NOMAD_TOKEN_2");
+    assert_eq!(resolved.config["tokenEnv"], "NIMBO_TOKEN_2");
     assert_eq!(resolved.warnings.len(), 1, "{:?}", resolved.warnings);
     let warning = &resolved.warnings[0];
-    assert!(warning.contains("`nomad.address`, `nomad.tokenEnv` is ignored"), "{warning}");
-    assert!(warning.contains("--nomad-address, --nomad-token-env, or in "), "{warning}");
+    assert!(warning.contains("`nimbo.address`, `nimbo.tokenEnv` is ignored"), "{warning}");
+    assert!(warning.contains("--nimbo-address, --nimbo-token-env, or in "), "{warning}");
     assert!(!warning.contains("evil.example"), "{warning}");
     // What is not needed because something stronger is set is ignored as silently as ever.
-    let resolved = Place { repo, vars: &[("NOMAD_ADDR", "x")], ..NOTHING }.resolve(no_flags()).unwrap();
+    let resolved = Place { repo, vars: &[("NIMBO_ADDR", "x")], ..NOTHING }.resolve(no_flags()).unwrap();
     assert_eq!(resolved.config["address"], "x");
 }
 
 #[test]
 fn secrets_come_from_the_environment_only_and_are_never_shown() {
-    let user = "nomad: {template: t, token: hunter2}";
-    let place = Place { user, vars: &[("NOMAD_TOKEN", "hunter3")], ..NOTHING };
+    let user = "nimbo: {template: t, token: hunter2}";
+    let place = Place { user, vars: &[("NIMBO_TOKEN", "hunter3")], ..NOTHING };
     let resolved = place.resolve(no_flags()).unwrap();
-    assert_eq!(resolved.secrets["token"].env, "NOMAD_TOKEN");
-    assert_eq!(resolved.pass.iter().collect::<Vec<_>>(), ["NOMAD_TOKEN", "NOMAD_TOKEN_2"]);
-    assert_eq!(source(&resolved, "nomad.token"), "variable NOMAD_TOKEN");
-    assert!(resolved.warnings[0].contains("CRABBOX_NOMAD_TOKEN or NOMAD_TOKEN"), "{:?}", resolved.warnings);
+    assert_eq!(resolved.secrets["token"].env, "NIMBO_TOKEN");
+    assert_eq!(resolved.pass.iter().collect::<Vec<_>>(), ["NIMBO_TOKEN", "NIMBO_TOKEN_2"]);
+    assert_eq!(source(&resolved, "nimbo.token"), "variable NIMBO_TOKEN");
+    assert!(resolved.warnings[0].contains("CRABBOX_NIMBO_TOKEN or NIMBO_TOKEN"), "{:?}", resolved.warnings);
     assert!(!format!("{resolved:?}").contains("hunter"));
-    let vars = [("CRABBOX_NOMAD_TOKEN", "x"), ("NOMAD_TOKEN", "y")];
+    let vars = [("CRABBOX_NIMBO_TOKEN", "x"), ("NIMBO_TOKEN", "y")];
     let resolved = Place { vars: &vars, ..place }.resolve(no_flags()).unwrap();
-    assert_eq!(resolved.secrets["token"].env, "CRABBOX_NOMAD_TOKEN");
-    let resolved = Place { repo: "nomad: {template: t}", ..NOTHING }.resolve(no_flags()).unwrap();
+    assert_eq!(resolved.secrets["token"].env, "CRABBOX_NIMBO_TOKEN");
+    let resolved = Place { repo: "nimbo: {template: t}", ..NOTHING }.resolve(no_flags()).unwrap();
     assert!(resolved.secrets.is_empty());
-    let shown = resolved.values.iter().find(|value| value.key == "nomad.token").unwrap();
+    let shown = resolved.values.iter().find(|value| value.key == "nimbo.token").unwrap();
     assert_eq!(shown.value, "missing");
 }
 
@@ -160,59 +160,59 @@ fn a_required_secret_is_asked_for() {
 #[test]
 fn a_password_in_a_url_is_refused_wherever_it_stands_and_never_repeated() {
     let url = "https://me:hunter22@host/";
-    let repo = format!("nomad: {{template: '{url}', tags: ['{url}']}}");
-    let vars = [("NOMAD_ADDR", url)];
+    let repo = format!("nimbo: {{template: '{url}', tags: ['{url}']}}");
+    let vars = [("NIMBO_ADDR", url)];
     let place = Place { repo: &repo, vars: &vars, ..NOTHING };
     let error = place.resolve([("namespace", &[url][..])]).unwrap_err();
     let said = format!("{error:?}");
     assert!(!said.contains("hunter22"), "{said}");
     assert_eq!((error.exit.code(), error.causes.len()), (2, 4), "{said}");
     for (key, source) in [
-        ("address", "variable NOMAD_ADDR"),
-        ("namespace", "flag --nomad-namespace"),
+        ("address", "variable NIMBO_ADDR"),
+        ("namespace", "flag --nimbo-namespace"),
         ("tags", "crabbox.yaml"),
         ("template", "crabbox.yaml"),
     ] {
-        let named = |cause: &&String| cause.starts_with(&format!("`nomad.{key}`: there is a password"));
+        let named = |cause: &&String| cause.starts_with(&format!("`nimbo.{key}`: there is a password"));
         let cause = error.causes.iter().find(named).unwrap_or_else(|| panic!("{key}: {said}"));
         assert!(cause.contains(source), "{cause}");
     }
-    let hint = "take it out, and set the secret in the environment: CRABBOX_NOMAD_TOKEN or NOMAD_TOKEN";
+    let hint = "take it out, and set the secret in the environment: CRABBOX_NIMBO_TOKEN or NIMBO_TOKEN";
     assert_eq!(error.hints[0], hint);
     // What was recorded once can still be released.
     let recorded = json!({"template": url});
     let env = Env::new("/", [("A", "")]);
     let recorded = recorded.as_object().unwrap();
-    assert!(override_recorded("nomad", &schema(), recorded, &env, &no_flags()).is_ok());
-    let place = Place { repo: "nomad: {template: 'ssh://git@host:22/a'}", ..NOTHING };
+    assert!(override_recorded("nimbo", &schema(), recorded, &env, &no_flags()).is_ok());
+    let place = Place { repo: "nimbo: {template: 'ssh://git@host:22/a'}", ..NOTHING };
     assert!(place.resolve(no_flags()).is_ok());
 }
 
 #[test]
 fn paths_start_where_they_were_written() {
-    let place = Place { repo: "nomad: {template: t, caCert: a.pem}", ..NOTHING };
-    let (resolved, base) = place.resolve_as("nomad", no_flags()).unwrap();
+    let place = Place { repo: "nimbo: {template: t, caCert: a.pem}", ..NOTHING };
+    let (resolved, base) = place.resolve_as("nimbo", no_flags()).unwrap();
     assert_eq!(resolved.config["caCert"], format!("{base}/repo/a.pem"));
-    let (resolved, base) = place.resolve_as("nomad", [("caCert", &["./b.pem"][..])]).unwrap();
+    let (resolved, base) = place.resolve_as("nimbo", [("caCert", &["./b.pem"][..])]).unwrap();
     assert_eq!(resolved.config["caCert"], format!("{base}/repo/cwd/b.pem"));
-    let place = Place { vars: &[("CRABBOX_NOMAD_CA_CERT", "~/c.pem")], ..place };
+    let place = Place { vars: &[("CRABBOX_NIMBO_CA_CERT", "~/c.pem")], ..place };
     assert_eq!(place.resolve(no_flags()).unwrap().config["caCert"], "/home/me/c.pem");
 }
 
 #[test]
 fn all_problems_at_once_each_with_its_key_and_source() {
-    let repo = "nomad: {count: 12, mode: medium, adress: x, wait: 5, tags: 3}";
-    let vars = [("CRABBOX_NOMAD_TOKEN_ENV", "A B")];
+    let repo = "nimbo: {count: 12, mode: medium, adress: x, wait: 5, tags: 3}";
+    let vars = [("CRABBOX_NIMBO_TOKEN_ENV", "A B")];
     let (exit, problems) = Place { repo, vars: &vars, ..NOTHING }.problems([("wait", &["1ms"][..])]);
     assert_eq!(exit, 2);
     for part in [
-        "`nomad.count`: 12 is greater than the maximum of 9 (from ",
-        "`nomad.mode`: \"medium\" is not one of \"fast\" or \"slow\" (from ",
-        "repo/crabbox.yaml: there is no such key; did you mean `nomad.address`?",
-        "`nomad.wait`: 1 is less than the minimum of 1000, in milliseconds (from flag --nomad-wait)",
-        "`nomad.tags`: 3 is not of type \"array\" (from ",
-        "`nomad.template` is not set: use --nomad-template, CRABBOX_NOMAD_TEMPLATE, or `nomad.template` in crabbox.yaml",
-        "`nomad.tokenEnv`: `A B` is not the name of a variable (from variable CRABBOX_NOMAD_TOKEN_ENV)",
+        "`nimbo.count`: 12 is greater than the maximum of 9 (from ",
+        "`nimbo.mode`: \"medium\" is not one of \"fast\" or \"slow\" (from ",
+        "repo/crabbox.yaml: there is no such key; did you mean `nimbo.address`?",
+        "`nimbo.wait`: 1 is less than the minimum of 1000, in milliseconds (from flag --nimbo-wait)",
+        "`nimbo.tags`: 3 is not of type \"array\" (from ",
+        "`nimbo.template` is not set: use --nimbo-template, CRABBOX_NIMBO_TEMPLATE, or `nimbo.template` in crabbox.yaml",
+        "`nimbo.tokenEnv`: `A B` is not the name of a variable (from variable CRABBOX_NIMBO_TOKEN_ENV)",
     ] {
         assert!(problems.iter().any(|problem| problem.contains(part)), "{part}\nis not in\n{problems:#?}");
     }
@@ -221,13 +221,13 @@ fn all_problems_at_once_each_with_its_key_and_source() {
 
 #[test]
 fn one_problem_is_the_message() {
-    let (exit, problems) = Place { repo: "nomad: [1]", ..NOTHING }.problems([("template", &["t"][..])]);
+    let (exit, problems) = Place { repo: "nimbo: [1]", ..NOTHING }.problems([("template", &["t"][..])]);
     assert_eq!(exit, 2);
-    assert!(problems[0].starts_with("`nomad` in ") && problems[0].ends_with("has to be a mapping"));
-    let (_, problems) = Place { repo: "nomad: {template: t, foo: 1}", ..NOTHING }.problems(no_flags());
-    assert!(problems[0].ends_with("there is no such key; `crabbox plugins describe nomad` shows all"));
+    assert!(problems[0].starts_with("`nimbo` in ") && problems[0].ends_with("has to be a mapping"));
+    let (_, problems) = Place { repo: "nimbo: {template: t, foo: 1}", ..NOTHING }.problems(no_flags());
+    assert!(problems[0].ends_with("there is no such key; `crabbox plugins describe nimbo` shows all"));
     let (_, problems) = Place {
-        repo: "nomad: {template: 'https://me:hunter2@host', mode: 'https://me:hunter2@host'}",
+        repo: "nimbo: {template: 'https://me:hunter2@host', mode: 'https://me:hunter2@host'}",
         ..NOTHING
     }
     .problems(no_flags());
@@ -245,18 +245,18 @@ fn keys_of_the_go_crabbox_in_a_block_of_the_same_name_are_ignored() {
 fn a_lease_keeps_what_was_recorded_until_a_flag_says_otherwise() {
     let recorded = json!({"template": "old", "count": 4, "gone": true, "tokenEnv": "MINE"});
     let recorded = recorded.as_object().unwrap();
-    let vars = [("CRABBOX_NOMAD_TEMPLATE", "new"), ("NOMAD_TOKEN", "t")];
+    let vars = [("CRABBOX_NIMBO_TEMPLATE", "new"), ("NIMBO_TOKEN", "t")];
     let env = Env::new("/", vars);
     let flags = FlagValues::from([("count", &["5"][..])]);
-    let resolved = override_recorded("nomad", &schema(), recorded, &env, &flags).unwrap();
+    let resolved = override_recorded("nimbo", &schema(), recorded, &env, &flags).unwrap();
     assert_eq!(resolved.config["template"], "old");
     assert_eq!(resolved.config["count"], 5);
     assert_eq!(resolved.config["wait"], 60_000);
     assert_eq!(resolved.config.get("gone"), None);
-    assert_eq!(resolved.secrets["token"].env, "NOMAD_TOKEN");
+    assert_eq!(resolved.secrets["token"].env, "NIMBO_TOKEN");
     assert!(resolved.pass.contains("MINE"));
-    assert!(resolved.warnings[0].contains("`nomad.gone`"));
-    assert_eq!(source(&resolved, "nomad.template"), "lease");
+    assert!(resolved.warnings[0].contains("`nimbo.gone`"));
+    assert_eq!(source(&resolved, "nimbo.template"), "lease");
 }
 
 #[test]

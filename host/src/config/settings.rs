@@ -332,10 +332,10 @@ mod tests {
 
     #[test]
     fn only_the_user_chooses_executables() {
-        let user = "plugins: {nomad: {path: ~/bin/n, env: [A, 'B_*']}, x: {path: rel}}";
-        let settings = find("plugins: {nomad: {path: /evil}}", user, &[], &HostFlags::default()).unwrap();
-        assert_eq!(settings.plugin_paths()["nomad"], PathBuf::from("/home/me/bin/n"));
-        assert_eq!(settings.plugins["nomad"].env.as_ref().unwrap().value, ["A", "B_*"]);
+        let user = "plugins: {nimbo: {path: ~/bin/n, env: [A, 'B_*']}, x: {path: rel}}";
+        let settings = find("plugins: {nimbo: {path: /evil}}", user, &[], &HostFlags::default()).unwrap();
+        assert_eq!(settings.plugin_paths()["nimbo"], PathBuf::from("/home/me/bin/n"));
+        assert_eq!(settings.plugins["nimbo"].env.as_ref().unwrap().value, ["A", "B_*"]);
         assert!(settings.plugin_paths()["x"].ends_with("config/rel"));
         assert_eq!(settings.warnings.len(), 1);
         assert!(settings.warnings[0].contains("crabbox.yaml is ignored"), "{:?}", settings.warnings);

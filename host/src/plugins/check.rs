@@ -161,8 +161,8 @@ mod tests {
     #[test]
     fn what_can_be_used() {
         for (name, changes) in [
-            ("nomad", json!({})),
-            ("nomad", json!({"config": null, "requires": ["tailscale"], "methods": ["acquire", "release"]})),
+            ("nimbo", json!({})),
+            ("nimbo", json!({"config": null, "requires": ["tailscale"], "methods": ["acquire", "release"]})),
             ("ssh", json!({"lifecycle": "one-shot"})),
             ("keeper", json!({})),
         ] {

@@ -124,16 +124,16 @@ mod tests {
     #[test]
     fn everything_about_a_plugin_and_its_settings() {
         let manifest = json!({
-            "protocol": 1, "name": "nomad", "version": "1.2", "lifecycle": "leased", "summary": "Jobs.\nMany.",
-            "targets": ["linux"], "features": ["cancel"], "env": ["NOMAD_*"],
+            "protocol": 1, "name": "nimbo", "version": "1.2", "lifecycle": "leased", "summary": "Jobs.\nMany.",
+            "targets": ["linux"], "features": ["cancel"], "env": ["NIMBO_*"],
             "config": {"required": ["address"], "properties": {
-                "address": {"type": "string", "description": "Where.", "x-crabbox": {"env": "NOMAD_ADDR", "userOnly": true}},
+                "address": {"type": "string", "description": "Where.", "x-crabbox": {"env": "NIMBO_ADDR", "userOnly": true}},
                 "token": {"type": "string", "x-crabbox": {"secret": true}},
                 "wait": {"type": "integer", "default": 60_000, "x-crabbox": {"duration": true}},
             }},
         });
         let found = Found {
-            name: "nomad".into(),
+            name: "nimbo".into(),
             path: "/bin/n".into(),
             source: FoundIn::Path,
             identity: Default::default(),
@@ -144,7 +144,7 @@ mod tests {
         let description = description(&found, Known { manifest, sha256: String::new(), cached: true });
         assert_eq!(
             render(&description),
-            "nomad 1.2: Jobs.\\nMany.\n\
+            "nimbo 1.2: Jobs.\\nMany.\n\
              \n\
              path:         /bin/n (PATH)\n\
              protocol:     1\n\
@@ -152,19 +152,19 @@ mod tests {
              lifecycle:    leased\n\
              targets:      linux\n\
              features:     cancel\n\
-             environment:  NOMAD_*\n\
+             environment:  NIMBO_*\n\
              \n\
              Settings:\n\
              \n  \
                address  string  (required; not from a repository's file)\n    \
                  Where.\n    \
-                 set by --nomad-address, CRABBOX_NOMAD_ADDRESS, NOMAD_ADDR, nomad.address\n\
+                 set by --nimbo-address, CRABBOX_NIMBO_ADDRESS, NIMBO_ADDR, nimbo.address\n\
              \n  \
                token  string  (secret)\n    \
-                 set by CRABBOX_NOMAD_TOKEN\n\
+                 set by CRABBOX_NIMBO_TOKEN\n\
              \n  \
                wait  duration  (default 1m)\n    \
-                 set by --nomad-wait, CRABBOX_NOMAD_WAIT, nomad.wait\n"
+                 set by --nimbo-wait, CRABBOX_NIMBO_WAIT, nimbo.wait\n"
         );
         let json = serde_json::to_value(&description).unwrap();
         assert_eq!(json["settings"][0]["userOnly"], true);

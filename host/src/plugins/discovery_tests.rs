@@ -138,7 +138,7 @@ fn what_is_not_executable_is_passed_over() {
 
 #[test]
 fn a_provider_that_is_not_found_is_an_error_that_helps() {
-    let tree = Tree::new(&["a/nomad", "a/local!", "open/other"]);
+    let tree = Tree::new(&["a/nimbo", "a/local!", "open/other"]);
     fs::set_permissions(tree.dir.path().join("open"), fs::Permissions::from_mode(0o777)).unwrap();
     let places = tree.places(&["a", "open", "."], &["pp"], &[("named", "/none/x".into())]);
     let text = |name: &str| {
@@ -146,16 +146,16 @@ fn a_provider_that_is_not_found_is_an_error_that_helps() {
         assert_eq!(error.exit.code(), 2);
         format!("{error}\n{}", error.hints.join("\n"))
     };
-    let nomda = text("nomda");
-    assert!(nomda.starts_with("provider `nomda` is not installed\ndid you mean `nomad`?\n"), "{nomda}");
-    assert!(nomda.contains("install `crabbox-provider-nomda`"), "{nomda}");
-    assert!(nomda.contains("`plugins.nomda.path` in /user.yaml"), "{nomda}");
-    assert!(nomda.contains("1 directory of CRABBOX_PLUGIN_PATH, `"), "{nomda}");
-    assert!(nomda.contains("2 directories of PATH, not in 1 relative or empty entries"), "{nomda}");
+    let nimob = text("nimob");
+    assert!(nimob.starts_with("provider `nimob` is not installed\ndid you mean `nimbo`?\n"), "{nimob}");
+    assert!(nimob.contains("install `crabbox-provider-nimob`"), "{nimob}");
+    assert!(nimob.contains("`plugins.nimob.path` in /user.yaml"), "{nimob}");
+    assert!(nimob.contains("1 directory of CRABBOX_PLUGIN_PATH, `"), "{nimob}");
+    assert!(nimob.contains("2 directories of PATH, not in 1 relative or empty entries"), "{nimob}");
     assert!(text("local").contains(&format!("`chmod +x {}`", tree.at("a/local").display())));
     assert!(text("other").contains("was skipped: everybody can put files there"));
     assert!(text("Nomad").contains("`Nomad` is not a provider's name"));
-    assert!(text("Nomad").contains("did you mean `nomad`?"));
+    assert!(text("Nomad").contains("did you mean `nimbo`?"));
     assert!(text("named").starts_with("the plugin of provider `named` is not there: `/none/x`"));
 }
 

@@ -158,9 +158,9 @@ mod tests {
     const VARS: [(&str, &str); 10] = [
         ("PATH", "/bin"),
         ("LC_ALL", "C"),
-        ("NOMAD_ADDR", "a"),
-        ("NOMAD_TOKEN", "t"),
-        ("NOMADIC", "n"),
+        ("NIMBO_ADDR", "a"),
+        ("NIMBO_TOKEN", "t"),
+        ("NIMBOIC", "n"),
         ("AWS_SECRET", "s"),
         ("SSH_AUTH_SOCK", "x"),
         ("MY_TOKEN", "m"),
@@ -170,7 +170,7 @@ mod tests {
 
     fn manifest(env: &[&str]) -> Manifest {
         let manifest =
-            json!({"protocol": 1, "name": "nomad", "version": "1", "lifecycle": "leased", "env": env});
+            json!({"protocol": 1, "name": "nimbo", "version": "1", "lifecycle": "leased", "env": env});
         serde_json::from_value(manifest).unwrap()
     }
 
@@ -185,7 +185,7 @@ mod tests {
         let pass = BTreeSet::from(["MY_TOKEN".to_owned()]);
         for (declared, extra, want) in [
             (&[][..], vec![], &["LC_ALL", "MY_TOKEN", "PATH"][..]),
-            (&["NOMAD_*"], vec![], &["LC_ALL", "MY_TOKEN", "NOMAD_ADDR", "NOMAD_TOKEN", "PATH"]),
+            (&["NIMBO_*"], vec![], &["LC_ALL", "MY_TOKEN", "NIMBO_ADDR", "NIMBO_TOKEN", "PATH"]),
             (
                 &["SSH_AUTH_SOCK"],
                 vec!["KUBE*".to_owned()],
@@ -199,9 +199,9 @@ mod tests {
 
     fn schema() -> Schema {
         let schema = json!({"properties": {
-            "token": {"type": "string", "x-crabbox": {"secret": true, "env": "NOMAD_TOKEN"}},
+            "token": {"type": "string", "x-crabbox": {"secret": true, "env": "NIMBO_TOKEN"}},
             "tokenEnv": {"type": "string", "default": "T1", "x-crabbox": {"envName": true}},
-            "address": {"type": "string", "x-crabbox": {"env": ["NOMAD_ADDR", "KUBECONFIG"]}},
+            "address": {"type": "string", "x-crabbox": {"env": ["NIMBO_ADDR", "KUBECONFIG"]}},
         }});
         Schema::parse(Some(&schema)).unwrap()
     }
@@ -209,15 +209,15 @@ mod tests {
     #[test]
     fn what_is_withheld_is_named() {
         let env = Env::new("/", VARS);
-        let given = of_plugin(&env, &manifest(&["NOMAD_ADDR"]), &[], &BTreeSet::new());
-        assert_eq!(withheld(&env, "nomad", &schema(), &given), ["KUBECONFIG", "NOMAD_TOKEN"]);
+        let given = of_plugin(&env, &manifest(&["NIMBO_ADDR"]), &[], &BTreeSet::new());
+        assert_eq!(withheld(&env, "nimbo", &schema(), &given), ["KUBECONFIG", "NIMBO_TOKEN"]);
     }
 
     #[test]
     fn credentials_are_those_of_secrets_and_of_named_variables() {
-        let names = |config| credential_names("nomad", &schema(), config).into_iter().collect::<Vec<_>>();
-        assert_eq!(names(None), ["CRABBOX_NOMAD_TOKEN", "NOMAD_TOKEN", "T1"]);
+        let names = |config| credential_names("nimbo", &schema(), config).into_iter().collect::<Vec<_>>();
+        assert_eq!(names(None), ["CRABBOX_NIMBO_TOKEN", "NIMBO_TOKEN", "T1"]);
         let config = json!({"tokenEnv": "T2", "address": "T3"});
-        assert_eq!(names(config.as_object()), ["CRABBOX_NOMAD_TOKEN", "NOMAD_TOKEN", "T1", "T2"]);
+        assert_eq!(names(config.as_object()), ["CRABBOX_NIMBO_TOKEN", "NIMBO_TOKEN", "T1", "T2"]);
     }
 }

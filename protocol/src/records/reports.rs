@@ -137,7 +137,7 @@ pub struct ConfigFile {
 /// A resolved value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigValue {
-    /// The key, such as `provider` or `nomad.address`.
+    /// The key, such as `provider` or `local.root`.
     pub key: String,
     /// The value; of a secret only `configured` or `missing`.
     pub value: Value,
