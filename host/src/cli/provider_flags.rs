@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_provider_and_the_lease_are_seen_before_the_command() {
-        let run = guess("crabbox run --provider=nimbo -- x --provider coder --help");
+        let run = guess("crabbox run --provider=nimbo -- x --provider other --help");
         assert_eq!((run.takes_flags, run.wants_help, run.provider.as_deref()), (true, false, Some("nimbo")));
         assert_eq!(guess("crabbox run --provider nimbo --id x").id.as_deref(), Some("x"));
         assert_eq!(guess("crabbox stop blue-crab").id.as_deref(), Some("blue-crab"));

@@ -154,8 +154,8 @@ fn a_provider_that_is_not_found_is_an_error_that_helps() {
     assert!(nimob.contains("2 directories of PATH, not in 1 relative or empty entries"), "{nimob}");
     assert!(text("local").contains(&format!("`chmod +x {}`", tree.at("a/local").display())));
     assert!(text("other").contains("was skipped: everybody can put files there"));
-    assert!(text("Nomad").contains("`Nomad` is not a provider's name"));
-    assert!(text("Nomad").contains("did you mean `nimbo`?"));
+    assert!(text("Nimbo").contains("`Nimbo` is not a provider's name"));
+    assert!(text("Nimbo").contains("did you mean `nimbo`?"));
     assert!(text("named").starts_with("the plugin of provider `named` is not there: `/none/x`"));
 }
 
