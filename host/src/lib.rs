@@ -17,6 +17,8 @@ mod plugins;
 mod provider;
 mod remote;
 mod sync;
+#[cfg(test)]
+mod testing;
 mod workflow;
 
 pub use exit::Exit;

@@ -7,13 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-
-const SHELLS: &[&[&str]] = &[&["sh"], &["dash"], &["bash"], &["busybox", "sh"]];
-
-fn shells() -> impl Iterator<Item = &'static [&'static str]> {
-    let there = |shell: &&&[&str]| which::which(shell[0]).is_ok();
-    SHELLS.iter().filter(there).copied()
-}
+use crate::testing::shells;
 
 /// Starts the loader with a script on standard input, as a provider would.
 fn start(shell: &[&str], directory: &Path, script: &[u8]) -> Child {
