@@ -281,3 +281,17 @@ fn cleanup_that_waits_can_be_interrupted() {
     assert_eq!(cleanup.wait().unwrap().code(), Some(130));
     assert_eq!(world.json(&["list", "--json"])[0]["claim"], "acquiring");
 }
+
+#[test]
+fn a_plugin_that_does_not_obey_dies_with_its_host() {
+    let world = World::new();
+    let begun = world.root().join("begun");
+    let stubborn = format!("touch {}; trap '' TERM HUP INT; while :; do sleep 1; done", begun.display());
+    provider(&world, &stubborn, "ok '{\"outcome\":\"absent\"}'");
+    let mut run = start(&world, &["run", "--provider", "slow", "--no-sync", "--", "true"]);
+    wait_for("acquire", || begun.exists());
+    signal(&run, Signal::KILL);
+    run.wait().unwrap();
+    wait_for("the end of the plugin", || world.processes().is_empty());
+    wait_for("cleanup", || world.run(&["cleanup"]).0 == 0 && world.ok(&["list"]).is_empty());
+}

@@ -107,7 +107,7 @@ impl Held<'_> {
     pub(super) async fn settle(mut self, reason: ReleaseReason) -> Result<Released> {
         let settle = self.claim.create_settle_ms;
         loop {
-            if self.is_there().await? {
+            if self.is_there(reason).await? {
                 let action = self.claim.release;
                 return self.release(action, reason).await;
             }
@@ -133,9 +133,9 @@ impl Held<'_> {
 
     /// Whether the lease is there, under the scope of the claim. Without `resolve`, a release that answers
     /// `absent` is a look.
-    async fn is_there(&mut self) -> Result<bool> {
+    async fn is_there(&mut self, reason: ReleaseReason) -> Result<bool> {
         if !self.has(Method::Resolve) {
-            return self.release_and_look().await;
+            return self.release_and_look(reason).await;
         }
         let params = ResolveParams { lease: self.claim.lease.clone(), intent: Intent::Release };
         let result = self.ask_plainly(&params).await?;

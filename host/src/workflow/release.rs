@@ -110,8 +110,8 @@ impl Held<'_> {
     }
 
     /// Asks for the release once and says whether anything was there. For a provider without `resolve`.
-    pub(super) async fn release_and_look(&mut self) -> Result<bool> {
-        let (outcome, _) = self.ask_release(self.claim.release, ReleaseReason::Rollback).await?;
+    pub(super) async fn release_and_look(&mut self, reason: ReleaseReason) -> Result<bool> {
+        let (outcome, _) = self.ask_release(self.claim.release, reason).await?;
         Ok(outcome != ReleaseOutcome::Absent)
     }
 
