@@ -82,14 +82,13 @@ fn append(archive: &mut Builder<&mut dyn Write>, root: &Path, entry: &Entry, und
             header.set_mtime(mtime(&fs::symlink_metadata(&path)?));
             archive.append_link(&mut header, name, fs::read_link(&path)?)
         }
-        Kind::File { executable } => {
+        Kind::File { mode } => {
             let file = File::open(&path)?;
             let metadata = file.metadata()?;
             if !metadata.is_file() || metadata.len() != entry.size {
                 return Err(io::Error::other("it changed while it was read"));
             }
-            let mut header =
-                plain_header(EntryType::Regular, if executable { 0o755 } else { 0o644 }, entry.size);
+            let mut header = plain_header(EntryType::Regular, mode, entry.size);
             header.set_mtime(mtime(&metadata));
             let mut content = Exact { file, left: entry.size };
             archive.append_data(&mut header, name, &mut content)

@@ -10,6 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use serde::{Deserialize, Serialize};
+
 use super::Filter;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -60,13 +62,38 @@ pub(crate) struct Entry {
     pub(crate) kind: Kind,
     /// Its size in bytes.
     pub(crate) size: u64,
+    /// What changes when its content does.
+    pub(crate) stamp: Stamp,
+}
+
+/// What the system says of a file besides its size: whoever changes the content changes one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    /// When its content was changed last, in nanoseconds since 1970; programs may set it.
+    pub(crate) mtime: i128,
+    /// When anything of it was changed last, in nanoseconds since 1970; nobody can set it.
+    pub(crate) ctime: i128,
+    /// Its number in its file system.
+    pub(crate) inode: u64,
+}
+
+impl Stamp {
+    /// The stamp of a file as it is.
+    pub(super) fn of(metadata: &fs::Metadata) -> Self {
+        let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
+        Self {
+            mtime: ns(metadata.mtime(), metadata.mtime_nsec()),
+            ctime: ns(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+        }
+    }
 }
 
 /// What a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
-    /// A regular file.
-    File { executable: bool },
+    /// A regular file, with its permissions: the lowest nine bits of its mode.
+    File { mode: u32 },
     /// A symbolic link, which is brought over as one.
     Link,
 }
@@ -116,11 +143,11 @@ impl Entry {
             Err(error) => return Err(sync_error(format!("cannot look at `{}`", path.display())).cause(error)),
         };
         let kind = match metadata.file_type() {
-            kind if kind.is_file() => Kind::File { executable: metadata.mode() & 0o111 != 0 },
+            kind if kind.is_file() => Kind::File { mode: metadata.mode() & 0o777 },
             kind if kind.is_symlink() => Kind::Link,
             _ => return Ok(Found::Other(path)),
         };
-        Ok(Found::Entry(Self { path, kind, size: metadata.len() }))
+        Ok(Found::Entry(Self { path, kind, size: metadata.len(), stamp: Stamp::of(&metadata) }))
     }
 }
 
@@ -211,7 +238,7 @@ mod tests {
         let tree = Tree::read(directory.path(), &Filter::default()).unwrap();
         let names: Vec<_> =
             tree.files.iter().map(|entry| (entry.path.to_str().unwrap(), entry.kind)).collect();
-        assert_eq!(names, [("d", Kind::Link), ("e", Kind::File { executable: false })]);
+        assert_eq!(names, [("d", Kind::Link), ("e", Kind::File { mode: 0o644 })]);
     }
 
     #[test]
