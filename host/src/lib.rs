@@ -14,6 +14,7 @@ mod lease;
 mod output;
 mod paths;
 mod plugins;
+mod progress;
 mod provider;
 mod remote;
 mod sync;

@@ -62,9 +62,35 @@ static STALLED: AtomicBool = AtomicBool::new(false);
 /// How long a reader of standard error is waited for, once.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
+/// Whether a line of a terminal is drawn that has no end yet.
+static DRAWN: AtomicBool = AtomicBool::new(false);
+
+/// Draws a line on the terminal in the place of the one that was drawn before.
+pub(crate) fn draw(line: &str) {
+    let width = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).map_or(80, |size| size.ws_col);
+    let width = usize::from(width.max(20)) - 1;
+    let line: String = without_secrets(line).chars().take(width).collect();
+    DRAWN.store(true, Ordering::Relaxed);
+    write_stderr(&format!("{ERASE}{line}"));
+}
+
+/// Takes away what was drawn.
+pub(crate) fn undraw() {
+    if DRAWN.swap(false, Ordering::Relaxed) {
+        write_stderr(ERASE);
+    }
+}
+
+/// Goes to the beginning of the line and erases it.
+const ERASE: &str = "\r\u{1b}[K";
+
 /// Says something on standard error. What cannot be said is dropped: a lease that is held weighs more.
 fn emit(text: &str) {
-    let text = for_terminal(text, AutoStream::choice(&io::stderr())).into_owned() + "\n";
+    undraw();
+    write_stderr(&(for_terminal(text, AutoStream::choice(&io::stderr())).into_owned() + "\n"));
+}
+
+fn write_stderr(text: &str) {
     let stderr = rustix::stdio::stderr();
     // As much as POSIX guarantees a pipe to take without blocking once it is ready.
     for piece in text.as_bytes().chunks(512) {
@@ -118,6 +144,21 @@ pub(crate) fn error(error: &Error) {
         let _ = write!(text, "\n\u{1b}[36mhint:\u{1b}[0m {hint}");
     }
     emit(&without_secrets(&text));
+}
+
+/// A number of bytes for people.
+pub(crate) fn human(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
 }
 
 /// Text of a plugin's, safe to print: control characters are escaped, and it is one line of at most

@@ -133,11 +133,14 @@ pub mod feature {
     pub const CONCURRENT: &str = "concurrent";
     /// `run` keeps stdin open after the file and writes a sign of life to it.
     pub const LIFELINE: &str = "lifeline";
+    /// What is sent to a lease arrives faster than a compressor works, as on this machine: the host sends it
+    /// as it is. Otherwise it compresses what is large.
+    pub const NEARBY: &str = "nearby";
     /// `acquire` can join the lease to a tailnet.
     pub const TAILSCALE: &str = "tailscale";
 
     /// Every name that version 1 knows.
-    pub const ALL: &[&str] = &[CANCEL, OUTPUT_PATHS, CONCURRENT, LIFELINE, TAILSCALE];
+    pub const ALL: &[&str] = &[CANCEL, OUTPUT_PATHS, CONCURRENT, LIFELINE, NEARBY, TAILSCALE];
 }
 
 impl Manifest {

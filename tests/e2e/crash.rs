@@ -71,7 +71,9 @@ fn the_run_of_a_dead_host_is_ended_before_the_lease_is_used_again() {
         wait_for("the command", || alive.exists());
         run.kill().unwrap();
         run.wait().unwrap();
-        // The second run waits for the lock that the first one's guard holds, and finds nobody there.
+        // The second run changes something, so it waits for the lock that the first one's guard holds, and
+        // finds nobody there.
+        world.write("changed", "1");
         let (code, stdout, stderr) = world.run(&["run", "--id", "kept", "--", "echo", "mine"]);
         assert_eq!((code, stdout.as_str()), (0, "mine\n"), "{plugin:?}: {stderr}");
         std::fs::remove_file(&alive).unwrap();

@@ -20,9 +20,12 @@ fn warm(world: &World, plugin: Plugin) -> String {
 
 /// A run on `demo` that lasts until `go` is called, and that has begun.
 fn long_run(world: &World) -> Child {
-    let command = format!("while ! [ -e {} ]; do sleep 0.02; done", world.root().join("go").display());
+    let [go, started] = ["go", "started"].map(|name| world.root().join(name));
+    let command =
+        format!("touch {}; while ! [ -e {} ]; do sleep 0.02; done", started.display(), go.display());
     let child = spawn(&mut world.crabbox(&["run", "--id", "demo", "--", "sh", "-c", &command]));
-    wait_for("the run", || world.json(&["list", "--json"])[0]["running"] == 1);
+    wait_for("the run", || started.exists());
+    assert_eq!(world.json(&["list", "--json"])[0]["running"], 1);
     child
 }
 

@@ -43,15 +43,19 @@ impl LockFile {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            let ours = file.metadata()?;
-            match path.metadata() {
-                Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
-                    return Ok(Some(Self { file, path: path.to_owned() }));
-                }
-                // It was removed between the open and the lock.
-                _ => continue,
+            let lock = Self { file, path: path.to_owned() };
+            // If not, it was removed between the open and the lock.
+            if lock.is_in_place() {
+                return Ok(Some(lock));
             }
         }
+    }
+
+    /// Whether it is still the file of that name.
+    fn is_in_place(&self) -> bool {
+        let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let (ours, there) = (self.file.metadata().map(id), self.path.metadata().map(id));
+        ours.is_ok_and(|ours| there.is_ok_and(|there| ours == there))
     }
 
     /// Locks `path`, waiting as long as it takes. For locks that are held for a moment only.
@@ -121,6 +125,42 @@ impl LeaseLock {
                 && let Some(lock) = LockFile::try_lock(&lock_path(paths, id), exclusive).map_err(failed)?
             {
                 return Ok(Self { lock, gate, gate_path: gate_path(paths, id) });
+            }
+            if let Some(waits) = waits.take() {
+                waits();
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Whether nobody else is in.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.gate.is_some()
+    }
+
+    /// Becomes the only one who is in, waiting for all others. Lets go first, so that two who want this do not
+    /// wait for each other: whoever comes between may change the lease. `false` when the lease is no more.
+    pub(crate) async fn exclude(&mut self, waits: impl FnOnce()) -> Result<bool> {
+        let failed = |error| Error::failure("cannot lock the lease").cause(error);
+        if self.is_exclusive() {
+            return Ok(true);
+        }
+        self.lock.file.unlock().map_err(failed)?;
+        let mut waits = Some(waits);
+        let mut gate = None;
+        loop {
+            if gate.is_none() {
+                gate = LockFile::try_lock(&self.gate_path, true).map_err(failed)?;
+            }
+            if gate.is_some() {
+                match self.lock.file.try_lock() {
+                    Ok(()) => {
+                        self.gate = gate;
+                        return Ok(self.lock.is_in_place());
+                    }
+                    Err(TryLockError::WouldBlock) => {}
+                    Err(TryLockError::Error(error)) => return Err(failed(error)),
+                }
             }
             if let Some(waits) = waits.take() {
                 waits();
@@ -211,6 +251,33 @@ mod tests {
         drop(guard);
         LeaseLock::try_exclusive(&paths, &id).unwrap().unwrap().remove();
         assert!(std::fs::read_dir(paths.locks()).unwrap().next().is_none());
+    }
+
+    #[tokio::test]
+    async fn two_who_want_to_be_alone_do_not_wait_for_each_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = paths(directory.path());
+        let id = LeaseId::from_bytes([1; 6]);
+        let enter = || LeaseLock::shared(&paths, &id, || panic!("readers do not wait"));
+        let (mut one, mut two) = (enter().await.unwrap(), enter().await.unwrap());
+        let alone = |mut lock: LeaseLock| async move {
+            assert!(lock.exclude(|| ()).await.unwrap());
+            assert!(lock.is_exclusive());
+            tokio::time::sleep(POLL).await;
+            drop(lock);
+        };
+        let others = async {
+            assert!(two.exclude(|| ()).await.unwrap());
+            assert!(LeaseLock::try_exclusive(&paths, &id).unwrap().is_none());
+            drop(two);
+        };
+        tokio::join!(alone(enter().await.unwrap()), others, async {
+            assert!(one.exclude(|| ()).await.unwrap());
+            drop(one);
+        });
+        let mut last = enter().await.unwrap();
+        std::fs::remove_file(paths.locks().join(format!("{id}.lock"))).unwrap();
+        assert!(!last.exclude(|| ()).await.unwrap(), "the lease is no more");
     }
 
     #[test]

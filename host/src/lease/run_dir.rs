@@ -75,21 +75,24 @@ impl RunDir {
         name: &str,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<FileRef> {
-        let path = self.path.join(name);
-        let written = (|| {
-            let file =
-                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-            let mut sink =
-                Hashed { file: io::BufWriter::with_capacity(256 * 1024, file), hash: Sha256::new(), size: 0 };
-            write(&mut sink)?;
-            sink.flush()?;
-            io::Result::Ok((sink.size, sink.hash.finalize()))
-        })();
-        let (size, hash) = written
-            .map_err(|error| Error::failure(format!("cannot write `{}`", path.display())).cause(error))?;
-        let sha256 = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(FileRef { path: path.to_string_lossy().into_owned(), size, sha256 })
+        file_at(&self.path.join(name), write).map_err(|error| {
+            Error::failure(format!("cannot write `{}`", self.path.join(name).display())).cause(error)
+        })
     }
+}
+
+/// Writes a file for a plugin to read, for this user only, and says what it is.
+pub(crate) fn file_at(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<FileRef> {
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let file = io::BufWriter::with_capacity(256 * 1024, file);
+    let mut sink = Hashed { file, hash: Sha256::new(), size: 0 };
+    write(&mut sink)?;
+    sink.flush()?;
+    let sha256 = sink.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(FileRef { path: path.to_string_lossy().into_owned(), size: sink.size, sha256 })
 }
 
 impl Drop for RunDir {

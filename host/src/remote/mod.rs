@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use crabbox_protocol::RunId;
 
 const LOADER: &str = include_str!("loader.sh");
+const RECORD: &str = include_str!("record.sh");
 const WRAP: &str = include_str!("wrap.sh");
 const KILL: &str = include_str!("kill.sh");
 
@@ -25,7 +26,7 @@ pub(crate) fn argv() -> Vec<String> {
 
 /// The lines of a script that do something.
 fn without_comments(script: &str) -> String {
-    script.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect()
+    script.lines().filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// A script in the making, for the standard input of a request.
@@ -61,9 +62,22 @@ impl Script {
 
     /// Sets an environment variable for what follows.
     pub(crate) fn export(&mut self, name: &str, value: &OsStr) {
-        self.0.extend_from_slice(format!("export {name}=").as_bytes());
+        self.0.extend_from_slice(b"export ");
+        self.assign(name, value);
+    }
+
+    /// Sets a variable of the script's own.
+    pub(crate) fn assign(&mut self, name: &str, value: &OsStr) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.push(b'=');
         quote(value.as_bytes(), &mut self.0);
         self.0.push(b'\n');
+    }
+
+    /// Notes on the lease who has to be ended to end this run.
+    pub(crate) fn record(&mut self, run: &RunId) {
+        self.line(&format!("cbx_run={run}"));
+        self.source(RECORD);
     }
 
     /// Adds a script of ours.
@@ -111,7 +125,7 @@ pub(crate) fn run_script(
         script.export(name, value);
     }
     script.export("CRABBOX_RUN_ID", OsStr::new(run.as_str()));
-    script.line(&format!("cbx_run={run}"));
+    script.record(run);
     match command {
         UserCommand::Argv(words) => script.words("set --", words.iter().map(OsString::as_os_str)),
         UserCommand::Shell(text) => {

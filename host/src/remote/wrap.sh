@@ -1,25 +1,10 @@
 # Runs "$@" in ws/ with nothing on standard input, and exits as it does.
-# Before: cbx_run is the run's id; the directory is the lease's root; the environment is set.
+# Before: record.sh; the environment is set.
 #
-# .crabbox/runs/ID says who leads the run's group and since when, from before the command starts until
-# it has ended: whoever finds it can end the run. A leader that is not ours to signal is `none`.
-cbx_field() { cbx_n=$1; shift "$cbx_n"; echo "$1"; }
-if [ -r /proc/self/stat ]; then
-  IFS= read -r cbx_stat <"/proc/$$/stat"
-  cbx_stat=${cbx_stat##*")"}
-  cbx_group=$(cbx_field 3 $cbx_stat)
-  cbx_start=$(cbx_field 20 $cbx_stat)
-else
-  cbx_group=$(ps -o pgid= -p $$)
-  cbx_group=$((cbx_group))
-  cbx_start=$(LC_ALL=C ps -o lstart= -p $$)
-fi
-[ "$cbx_group" = $$ ] || cbx_group=none
-# The wrapper stays until the command has ended, whatever is sent to the group.
+# The record is there before the command starts and until it has ended: whoever finds it can end the run.
+# The wrapper stays until then, whatever is sent to the group.
 trap : HUP INT TERM QUIT
-mkdir -p .crabbox/runs ws || exit 125
-cbx_record=$PWD/.crabbox/runs/$cbx_run
-printf '%s %s\n' "$cbx_group" "$cbx_start" >"$cbx_record.new" && mv "$cbx_record.new" "$cbx_record" || exit 125
+[ -d ws ] || mkdir -p ws || exit 125
 # When the process that started us is gone, nobody is left to end the run: it ends itself.
 cbx_watch=
 if [ "$cbx_group" != none ] && [ "$PPID" -gt 1 ] && kill -0 "$PPID" 2>/dev/null; then

@@ -1,103 +1,149 @@
-//! The bundle: the tree as a tar archive, behind the script that applies it.
+//! The bundle: what goes over, as a tar archive. The same tree gives the same bytes.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
+use super::index::{open, unchanged, unreadable};
 use super::tree::{Entry, Kind, Tree, sync_error};
 use crate::error::{Error, Result};
-use crate::remote::Script;
 
-const APPLY: &str = include_str!("apply.sh");
-
-/// What applying a bundle does to what is on the lease and not in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Apply {
-    /// What was managed goes, everything else stays.
-    Update,
-    /// Everything stays.
-    Add,
-    /// Everything goes, also what was never managed.
-    Replace,
+/// What goes over in one bundle.
+#[derive(Debug, Default)]
+pub(crate) struct Bundle<'a> {
+    /// Lists for the script that applies it: a name in the archive and its content.
+    pub(crate) lists: Vec<(&'static str, Vec<u8>)>,
+    /// The files, which get `files/` before their path.
+    pub(crate) files: Vec<&'a Entry>,
 }
 
-/// The script that applies the bundle which follows it on standard input.
-pub(crate) fn apply_script(root: Option<&str>, how: Apply) -> Vec<u8> {
-    let mut script = Script::new(root);
-    script.line(match how {
-        Apply::Update => "cbx_how=update",
-        Apply::Add => "cbx_how=add",
-        Apply::Replace => "cbx_how=replace",
-    });
-    script.source(APPLY);
-    script.finish()
-}
+impl Bundle<'_> {
+    /// How large the bundle is at most, without reading a file.
+    pub(crate) fn size(&self) -> u64 {
+        let long = |name: u64| if name > 100 { BLOCK + blocks(name + 1) } else { 0 };
+        let lists = self.lists.iter().map(|(_, list)| BLOCK + blocks(list.len() as u64));
+        let files = self.files.iter().map(|entry| {
+            let name = (FILES.len() + 1 + entry.path.as_os_str().len()) as u64;
+            let content = match entry.kind {
+                Kind::File { .. } => blocks(entry.size),
+                Kind::Link => long(entry.size),
+            };
+            BLOCK + long(name) + content
+        });
+        // `complete`, and the two blocks that end an archive.
+        lists.chain(files).sum::<u64>() + 3 * BLOCK
+    }
 
-/// Writes the bundle: `managed`, the paths with a NUL after each, the files under `files/`, and `complete`,
-/// which proves that nothing is missing.
-pub(crate) fn write_bundle(tree: &Tree, out: &mut dyn Write) -> Result<()> {
-    let mut archive = Builder::new(out);
-    let managed: Vec<u8> = tree
-        .files
-        .iter()
-        .flat_map(|entry| [entry.path.as_os_str().as_bytes(), b"\0"])
-        .flatten()
-        .copied()
-        .collect();
-    let mut header = plain_header(EntryType::Regular, 0o600, managed.len() as u64);
-    let added = archive.append_data(&mut header, "managed", &managed[..]);
-    added.map_err(|error| sync_error("cannot write the bundle").cause(error))?;
-    append_files(&mut archive, tree, Path::new("files"))?;
-    let mut header = plain_header(EntryType::Regular, 0o600, 0);
-    let added = archive.append_data(&mut header, "complete", io::empty());
-    added.map_err(|error| sync_error("cannot write the bundle").cause(error))?;
-    archive.finish().map_err(|error| sync_error("cannot write the bundle").cause(error))
+    /// How many bytes the files have.
+    pub(crate) fn content(&self) -> u64 {
+        self.files.iter().map(|entry| entry.size).sum()
+    }
+
+    /// Writes the bundle: the lists, the files, and `complete`, which proves that nothing is missing.
+    ///
+    /// `wrote` hears how many bytes of the files are done.
+    pub(crate) fn write(
+        &self,
+        root: &Path,
+        compressed: bool,
+        out: &mut dyn Write,
+        wrote: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        if !compressed {
+            return self.pack(root, out, wrote);
+        }
+        // No name and no time in the header: the same tree gives the same bytes.
+        let mut out = GzBuilder::new().write(out, Compression::fast());
+        self.pack(root, &mut out, wrote)?;
+        out.finish().map(drop).map_err(unwritable)
+    }
+
+    fn pack(&self, root: &Path, out: &mut dyn Write, wrote: &mut dyn FnMut(u64)) -> Result<()> {
+        let mut archive = Builder::new(out);
+        for (name, list) in &self.lists {
+            let mut header = plain_header(EntryType::Regular, 0o600, list.len() as u64);
+            archive.append_data(&mut header, name, &list[..]).map_err(unwritable)?;
+        }
+        let mut done = 0;
+        for entry in &self.files {
+            append(&mut archive, root, entry, Path::new(FILES))?;
+            done += entry.size;
+            wrote(done);
+        }
+        let mut header = plain_header(EntryType::Regular, 0o600, 0);
+        archive.append_data(&mut header, "complete", io::empty()).map_err(unwritable)?;
+        archive.into_inner().and_then(|out| out.flush()).map_err(unwritable)
+    }
 }
 
 /// Packs the tree as it is, for a provider that unpacks it by itself.
 pub(crate) fn pack_workspace(tree: &Tree, out: &mut dyn Write) -> Result<()> {
     let mut archive = Builder::new(out);
-    append_files(&mut archive, tree, Path::new(""))?;
-    archive.finish().map_err(|error| sync_error("cannot write the bundle").cause(error))
-}
-
-fn append_files(archive: &mut Builder<&mut dyn Write>, tree: &Tree, under: &Path) -> Result<()> {
     for entry in &tree.files {
-        append(archive, &tree.root, entry, under).map_err(|error| unreadable(entry, error))?;
+        append(&mut archive, &tree.root, entry, Path::new(""))?;
     }
-    Ok(())
+    archive.finish().map_err(unwritable)
 }
 
-/// Adds one file with the size that it had when the tree was read.
-fn append(archive: &mut Builder<&mut dyn Write>, root: &Path, entry: &Entry, under: &Path) -> io::Result<()> {
+const FILES: &str = "files";
+const BLOCK: u64 = 512;
+
+fn blocks(size: u64) -> u64 {
+    size.div_ceil(BLOCK) * BLOCK
+}
+
+/// Adds one file, as it was when the tree was read.
+fn append(archive: &mut Builder<&mut dyn Write>, root: &Path, entry: &Entry, under: &Path) -> Result<()> {
     let (path, name) = (root.join(&entry.path), under.join(&entry.path));
+    let seconds = u64::try_from(entry.stamp.mtime.div_euclid(1_000_000_000)).unwrap_or(0);
     match entry.kind {
         Kind::Link => {
+            let target = fs::read_link(&path).map_err(|error| unreadable(entry, error))?;
             let mut header = plain_header(EntryType::Symlink, 0o777, 0);
-            header.set_mtime(mtime(&fs::symlink_metadata(&path)?));
-            archive.append_link(&mut header, name, fs::read_link(&path)?)
+            header.set_mtime(seconds);
+            append_link(archive, header, &name, target.as_os_str().as_bytes()).map_err(unwritable)
         }
         Kind::File { mode } => {
-            let file = File::open(&path)?;
-            let metadata = file.metadata()?;
-            if !metadata.is_file() || metadata.len() != entry.size {
-                return Err(io::Error::other("it changed while it was read"));
-            }
+            let file = open(root, entry).map_err(|error| unreadable(entry, error))?;
             let mut header = plain_header(EntryType::Regular, mode, entry.size);
-            header.set_mtime(mtime(&metadata));
-            let mut content = Exact { file, left: entry.size };
-            archive.append_data(&mut header, name, &mut content)
+            header.set_mtime(seconds);
+            let mut content = Exact { file: &file, left: entry.size, failure: None };
+            let written = archive.append_data(&mut header, name, &mut content);
+            match (written, content.failure) {
+                (_, Some(failure)) => Err(unreadable(entry, failure)),
+                (Err(error), None) => Err(unwritable(error)),
+                (Ok(()), None) => {
+                    let metadata = file.metadata();
+                    metadata
+                        .and_then(|metadata| unchanged(entry, &metadata))
+                        .map_err(|error| unreadable(entry, error))
+                }
+            }
         }
     }
 }
 
-fn mtime(metadata: &fs::Metadata) -> u64 {
-    u64::try_from(metadata.mtime()).unwrap_or(0)
+/// Adds a link by the bytes of its target. `Builder::append_link` makes a path of them, which loses the dots and
+/// slashes in `a/./b` and `a//b`.
+fn append_link(
+    archive: &mut Builder<&mut dyn Write>,
+    mut header: Header,
+    name: &Path,
+    target: &[u8],
+) -> io::Result<()> {
+    if header.set_link_name_literal(target).is_err() {
+        let content = [target, b"\0"].concat();
+        let mut long = plain_header(EntryType::GNULongLink, 0o644, content.len() as u64);
+        long.set_path("././@LongLink")?;
+        long.set_cksum();
+        archive.append(&long, &content[..])?;
+        header.set_link_name_literal(&target[..100])?;
+    }
+    archive.append_data(&mut header, name, io::empty())
 }
 
 /// A header that says nothing about this machine: no owner, no group, no time.
@@ -112,30 +158,38 @@ fn plain_header(kind: EntryType, mode: u32, size: u64) -> Header {
     header
 }
 
-/// Reads as many bytes as were promised, no more, and fails when there are fewer.
-struct Exact {
-    file: File,
+/// Reads as many bytes as were promised, no more, and fails when there are fewer. Keeps its failures apart
+/// from those of the writer.
+struct Exact<'a> {
+    file: &'a fs::File,
     left: u64,
+    failure: Option<io::Error>,
 }
 
-impl io::Read for Exact {
+impl Read for Exact<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let count = self.file.read(&mut buffer[..most])?;
-        if count == 0 && self.left > 0 && !buffer.is_empty() {
-            return Err(io::Error::other("it became shorter while it was read"));
+        let count = match self.file.read(&mut buffer[..most]) {
+            Ok(0) if self.left > 0 && !buffer.is_empty() => {
+                Err(io::Error::other("it became shorter while it was read"))
+            }
+            read => read,
+        };
+        match count {
+            Ok(count) => {
+                self.left -= count as u64;
+                Ok(count)
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                Err(io::Error::other("the file cannot be read"))
+            }
         }
-        self.left -= count as u64;
-        Ok(count)
     }
 }
 
-fn unreadable(entry: &Entry, error: io::Error) -> Error {
-    let path = OsStr::new(&entry.path).to_string_lossy().escape_debug().to_string();
-    sync_error(format!("cannot bundle `{path}`"))
+fn unwritable(error: io::Error) -> Error {
+    sync_error("cannot write the bundle")
         .cause(error)
-        .hint("nothing was sent; make the file readable, or have git ignore it")
+        .hint("it goes to crabbox's state directory: make room there, or set XDG_STATE_HOME to another place")
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,12 +1,20 @@
 //! Bringing the working tree over: the same way for every provider.
 //!
-//! `tree` says what the tree is, `bundle` packs it, and `apply.sh` unpacks it on the lease, where it
-//! came on standard input like everything else. What it promises: `docs/architecture.md`, "Sync".
+//! `tree` says which files there are, `index` what is in them, and the `manifest` of both is compared with
+//! what the lease has (`bases`). The `engine` makes requests of it: a `bundle` of what differs and
+//! `apply.sh`, which places it on the lease. What it promises: `docs/architecture.md`, "Sync".
 
+mod bases;
 mod bundle;
+mod engine;
 mod filter;
+mod index;
+mod manifest;
 mod tree;
 
-pub(crate) use bundle::{Apply, apply_script, pack_workspace, write_bundle};
+pub(crate) use bases::{Bases, forget_lost_leases};
+pub(crate) use bundle::pack_workspace;
+pub(crate) use engine::{Apply, Engine, Heard, failed, finish_script};
 pub(crate) use filter::Filter;
+pub(crate) use index::{forget_lost_repositories, manifest_of};
 pub(crate) use tree::{Tree, find_root};

@@ -14,6 +14,7 @@ use crate::host::Host;
 use crate::lease::{LeaseLock, RunDir, abandoned_runs, remove_stale_locks};
 use crate::output::say;
 use crate::provider::Interrupts;
+use crate::sync::{forget_lost_leases, forget_lost_repositories};
 
 /// How to clean up.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +78,8 @@ async fn look(host: &Host, how: Cleanup) -> Result<CleanupReport> {
     if !how.dry_run {
         host.claims().sweep()?;
         remove_stale_locks(&host.paths, &claims_left);
+        forget_lost_leases(&host.paths, &claims_left);
+        forget_lost_repositories(&host.paths);
     }
     Ok(CleanupReport { checked: claims.len() + bad.len(), rows })
 }

@@ -57,11 +57,7 @@ impl Held<'_> {
         let script = remote::run_script(lease.root.as_deref(), &run_id, &env, &job.command);
         let script_file = run.file("script", |out| out.write_all(&script))?;
 
-        self.claim = self.host.claims().update(&lease.id, false, |claim| {
-            claim.last_used_at = Timestamp::now();
-            claim.runs.insert(run_id.clone(), ClaimRun { started_at: Timestamp::now() });
-            Ok(())
-        })?;
+        self.note_run(&run_id, false)?;
         let by_path = self.session().await?.feature(feature::OUTPUT_PATHS);
         let mut relay = Relay::live(by_path.then_some(directory.as_path()))?;
         let mut params = run_params(Some(lease), run_id.clone(), Some(script_file.clone()), &relay);
@@ -181,17 +177,44 @@ impl Held<'_> {
         }
     }
 
-    /// Ends the runs whose hosts died, before anything else is done with the lease.
-    pub(super) async fn kill_abandoned(&mut self, interrupts: &mut Interrupts) -> Result<()> {
-        let abandoned: Vec<RunId> =
-            self.claim.runs.keys().filter(|run| !RunDir::is_alive(&self.host.paths, run)).cloned().collect();
-        for run in abandoned {
+    /// Ends the runs whose hosts died, before anything else is done with the lease. With `finish` a sync that was
+    /// begun is finished, too.
+    pub(super) async fn kill_abandoned(&mut self, finish: bool, interrupts: &mut Interrupts) -> Result<()> {
+        let abandoned = |held: &Self| -> Vec<(RunId, bool)> {
+            let runs = held.claim.runs.iter().filter(|(run, _)| !RunDir::is_alive(&held.host.paths, run));
+            runs.map(|(run, about)| (run.clone(), about.sync)).collect()
+        };
+        let mut runs = abandoned(self);
+        if runs.iter().any(|(_, sync)| *sync) && !self.lock.is_exclusive() {
+            self.exclude().await?;
+            runs = abandoned(self);
+        }
+        for (run, sync) in &runs {
             tokio::time::sleep(AFTER_DEATH).await;
-            say(format!("ending run {run}, whose host died"));
-            self.kill(&run, interrupts).await?;
+            match sync {
+                true => say(format!("ending sync {run}, which was not finished")),
+                false => say(format!("ending run {run}, whose host died")),
+            }
+            self.kill(run, interrupts).await?;
+        }
+        if finish && runs.iter().any(|(_, sync)| *sync) {
+            self.finish_sync(interrupts).await?;
+        }
+        for (run, _) in runs {
             self.forget_run(&run)?;
             drop(RunDir::take_over(&self.host.paths, run)?);
         }
+        Ok(())
+    }
+
+    /// Notes a run in the claim, before the lease hears of it.
+    pub(super) fn note_run(&mut self, run: &RunId, sync: bool) -> Result<()> {
+        self.claim = self.host.claims().update(&self.claim.lease.id, false, |claim| {
+            let now = Timestamp::now();
+            claim.last_used_at = now;
+            claim.runs.insert(run.clone(), ClaimRun { started_at: now, sync });
+            Ok(())
+        })?;
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use crate::host::{Chosen, Host};
 use crate::lease::{LeaseLock, RunDir};
 use crate::output::{foreign, say};
 use crate::provider::{Ask, Event, Locks, ProviderError, Session};
+use crate::sync::Bases;
 
 /// A lease that is locked by this process. One session serves it; a fresh one after a death.
 pub(crate) struct Held<'a> {
@@ -113,6 +114,7 @@ impl<'a> Held<'a> {
             session.close().await;
         }
         self.host.claims().remove(&self.claim.lease.id)?;
+        Bases::of(&self.host.paths, &self.claim.lease.id).remove();
         self.lock.remove();
         Ok(Released::Gone)
     }
@@ -122,6 +124,11 @@ impl<'a> Held<'a> {
         if let Some(session) = self.session.take() {
             session.close().await;
         }
+    }
+
+    /// Whether the lease is there for the user when the run is over.
+    pub(super) fn stays(&self) -> bool {
+        self.claim.owner == Owner::User
     }
 
     /// From now on the user ends the lease, not this run.

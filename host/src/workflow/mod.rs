@@ -31,23 +31,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::output::say;
+use crate::progress::{Progress, shown_while};
 
-/// How often a line says that something is still going on.
-const TICK: Duration = Duration::from_secs(5);
-
-/// Waits, and says every few seconds that it does.
+/// Waits for something of which nothing can be counted, and shows that it does.
 pub(crate) async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let begun = tokio::time::Instant::now();
-    let mut work = std::pin::pin!(work);
-    loop {
-        match tokio::time::timeout(TICK, &mut work).await {
-            Ok(done) => return done,
-            Err(_) => {
-                say(format!("{what}, {} so far", shown(Duration::from_secs(begun.elapsed().as_secs()))))
-            }
-        }
-    }
+    shown_while(&Progress::of(what), work).await
 }
 
 /// A span in milliseconds as a number that the wire takes.

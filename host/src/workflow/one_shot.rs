@@ -45,7 +45,7 @@ pub(super) async fn run(
         ))
     })?;
     let workspace = pack(&tree, &run)?;
-    check_size(workspace.size, &plan.chosen.manifest.limits)?;
+    check_size(workspace.size, plan.chosen.manifest.limits.bundle_max)?;
     let scratch = run.path().join("scratch");
     private_dir(&scratch)?;
     let locks = || Ok(Locks { lease: None, run: run.for_guard()? });

@@ -89,7 +89,7 @@ impl Held<'_> {
         action: ReleaseAction,
         interrupts: &mut Interrupts,
     ) -> Result<()> {
-        match self.kill_abandoned(interrupts).await {
+        match self.kill_abandoned(false, interrupts).await {
             Err(error) if action == ReleaseAction::Delete => {
                 say(format!("{error}; releasing the lease ends it"));
                 Ok(())

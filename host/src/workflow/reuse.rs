@@ -29,15 +29,7 @@ impl<'a> Held<'a> {
         beside: bool,
     ) -> Result<Self> {
         let id = &claim.lease.id;
-        let waits = || {
-            let runs: Vec<_> = claim.runs.keys().filter(|run| RunDir::is_alive(&host.paths, run)).collect();
-            match runs.first() {
-                Some(run) => say(format!("waiting for lease {}: run {run} is on it", claim.lease.slug)),
-                None => {
-                    say(format!("waiting for lease {}: another crabbox is changing it", claim.lease.slug))
-                }
-            }
-        };
+        let waits = || waits(host, claim);
         let lock = match beside {
             true => LeaseLock::shared(&host.paths, id, waits).await?,
             false => LeaseLock::exclusive(&host.paths, id, waits).await?,
@@ -96,6 +88,32 @@ impl<'a> Held<'a> {
                 }
             }
         }
+    }
+}
+
+impl Held<'_> {
+    /// Waits until nothing else runs on the lease, because it has to be changed. Another may have ended it
+    /// meanwhile.
+    pub(super) async fn exclude(&mut self) -> Result<()> {
+        if self.lock.is_exclusive() {
+            return Ok(());
+        }
+        let (host, claim) = (self.host, self.claim.clone());
+        if !self.lock.exclude(|| waits(host, &claim)).await? {
+            return Err(gone(&claim));
+        }
+        self.claim = host.claims().load(&claim.lease.id)?.ok_or_else(|| gone(&claim))?;
+        usable(&self.claim)
+    }
+}
+
+/// Says whom a lease is waited for.
+fn waits(host: &Host, claim: &Claim) {
+    let mut runs = claim.runs.keys().filter(|run| RunDir::is_alive(&host.paths, run));
+    let slug = &claim.lease.slug;
+    match runs.next() {
+        Some(run) => say(format!("waiting for lease {slug}: run {run} is on it")),
+        None => say(format!("waiting for lease {slug}: another crabbox is changing it")),
     }
 }
 

@@ -12,7 +12,7 @@ use super::held::Held;
 use super::make::make;
 use super::release::Released;
 use super::reuse::{check_repository, claim_for};
-use super::sync::Bundle;
+use super::sync::Outgoing;
 use super::timing::Clock;
 use super::{ms, one_shot, shown};
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ use crate::host::{Chosen, Host, Selection};
 use crate::lease::{RunDir, new_run_id};
 use crate::output::{self, foreign, say, warn};
 use crate::provider::Interrupts;
-use crate::sync::{Apply, Filter, Tree};
+use crate::sync::{Apply, Bases, Filter, Tree};
 
 /// A run whose every flag has been checked.
 #[derive(Debug)]
@@ -75,8 +75,10 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     if plan.chosen.manifest.lifecycle == Lifecycle::OneShot {
         return one_shot::run(host, plan, tree, run, clock, &mut interrupts).await;
     }
-    let limits = &plan.chosen.manifest.limits;
-    let bundle = tree.map(|tree| Bundle::pack(&tree, &run, limits)).transpose()?;
+    let outgoing = match tree {
+        Some(tree) => Some(outgoing(host, &plan, tree, &mut interrupts).await?),
+        None => None,
+    };
 
     if let Some(exit) = interrupts.exit_now() {
         return Err(Error::new(exit, "interrupted"));
@@ -86,8 +88,9 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     let (mut held, new) = match &plan.lease {
         LeasePlan::Existing(claim) => {
             check_repository(claim, plan.repository.as_deref(), plan.reclaim)?;
+            let beside = outgoing.as_ref().is_none_or(Outgoing::is_up_to_date);
             let reused = tokio::select! {
-                reused = Held::reuse(host, plan.chosen.clone(), claim, Some(run), bundle.is_none()) => reused,
+                reused = Held::reuse(host, plan.chosen.clone(), claim, Some(run), beside) => reused,
                 number = interrupts.next() => Err(Error::new(Exit::Signal(number), "interrupted")),
             };
             let mut held = reused?;
@@ -108,7 +111,7 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     say(format!("{verb} {} slug={} provider={}", lease.id, lease.slug, held.claim().provider));
     (clock.record.lease_id, clock.record.slug) = (Some(lease.id.clone()), Some(lease.slug.clone()));
 
-    let outcome = work(&mut held, &plan, bundle, &mut clock, &mut interrupts).await;
+    let outcome = work(&mut held, &plan, outgoing, &mut clock, &mut interrupts).await;
     let (mut code, failed) = conclude(outcome, &mut clock, &interrupts, new);
     let keeps = !new || held.claim().owner == Owner::User || (plan.keep_on_failure && failed);
     if keeps {
@@ -123,6 +126,17 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     }
     clock.print(plan.timing_json)?;
     Ok(code)
+}
+
+/// Reads the tree, and checks its size.
+async fn outgoing(host: &Host, plan: &RunPlan, tree: Tree, interrupts: &mut Interrupts) -> Result<Outgoing> {
+    let bases = match &plan.lease {
+        LeasePlan::Existing(claim) => Some(Bases::of(&host.paths, &claim.lease.id)),
+        LeasePlan::New(_) => None,
+    };
+    let mut outgoing = Outgoing::read(tree, &host.paths, plan.apply, bases, interrupts).await?;
+    outgoing.check_size(&plan.chosen, interrupts).await?;
+    Ok(outgoing)
 }
 
 /// Names what is not brought over although git names it.
@@ -143,7 +157,7 @@ fn warn_of_left_out(tree: &Tree) {
 async fn work(
     held: &mut Held<'_>,
     plan: &RunPlan,
-    bundle: Option<Bundle>,
+    outgoing: Option<Outgoing>,
     clock: &mut Clock,
     interrupts: &mut Interrupts,
 ) -> Result<Option<Ran>> {
@@ -152,10 +166,13 @@ async fn work(
         None => Ok(()),
     };
     interrupted(interrupts)?;
-    held.kill_abandoned(interrupts).await?;
-    match bundle {
-        Some(bundle) => {
-            let synced = held.sync(bundle, plan.apply, interrupts).await;
+    held.kill_abandoned(true, interrupts).await?;
+    match outgoing {
+        Some(mut outgoing) => {
+            if held.stays() || plan.keep_on_failure {
+                outgoing.remember_in(Bases::of(&held.host.paths, &held.claim().lease.id))?;
+            }
+            let synced = held.sync(outgoing, interrupts).await;
             interrupted(interrupts)?;
             clock.synced(synced?);
         }

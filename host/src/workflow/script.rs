@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crabbox_protocol::{Lease, Method, RunParams, feature};
+use crabbox_protocol::{FileRef, Lease, Method, RunParams, feature};
 
-use super::held::Held;
+use super::held::{AskError, Held};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::lease::{RunDir, new_run_id};
-use crate::provider::{Ask, Delivered, Interrupts, Relay, Session};
+use crate::provider::{Ask, Delivered, Event, Interrupts, Relay, Session};
 use crate::remote;
 
 /// What a script of ours came to.
@@ -68,22 +68,26 @@ pub(super) fn run_params(
 }
 
 impl Held<'_> {
-    /// Executes a script of ours on the lease, within a time.
+    /// Executes a script of ours on the lease, within a time, as the run that the directory is of. `stdin` is the
+    /// script and its input.
     pub(super) async fn script(
         &mut self,
+        directory: &RunDir,
+        stdin: FileRef,
         deadline: Duration,
         interrupts: &mut Interrupts,
-        input: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<Said> {
-        check_runs(self.has(Method::Run), &self.claim.provider)?;
-        let (host, lease) = (self.host, self.claim.lease.clone());
-        let Errand { directory: _directory, mut relay, params } =
-            Errand::new(host, self.session().await?, &lease, input)?;
+        events: &mut (dyn FnMut(Event) + Send),
+    ) -> Result<Said, AskError> {
+        check_runs(self.has(Method::Run), &self.claim.provider).map_err(AskError::Host)?;
+        let by_path = self.session().await.map_err(AskError::Host)?.feature(feature::OUTPUT_PATHS);
+        let relay = Relay::capture(by_path.then(|| directory.path()));
+        let mut relay = relay.map_err(AskError::Host)?;
+        let params = run_params(Some(self.claim.lease.clone()), directory.id().clone(), Some(stdin), &relay);
         let ask = Ask {
             deadline: Some(deadline),
             interrupts: Some(interrupts),
             relay: Some(&mut relay),
-            events: None,
+            events: Some(events),
         };
         let result = self.ask(&params, ask).await;
         let output = relay.finish(std::future::pending()).await;

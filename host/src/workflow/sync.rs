@@ -1,19 +1,27 @@
-//! Syncing a lease: the bundle goes over on the standard input of a `run`.
+//! Syncing a lease: what the engine asks for goes over on the standard input of a `run`, or by `put` where it
+//! is larger than the provider takes there.
 
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crabbox_protocol::Limits;
 use crabbox_protocol::records::Phase;
+use crabbox_protocol::{FileRef, Limits, Method, PutParams, RunId, feature};
 
-use super::held::Held;
+use super::held::{AskError, Held};
+use super::ms;
 use super::script::Said;
-use super::{ms, patiently};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::lease::RunDir;
-use crate::output::{foreign, say};
-use crate::provider::Interrupts;
-use crate::sync::{Apply, Tree, apply_script, write_bundle};
+use crate::host::Chosen;
+use crate::lease::{RunDir, file_at, new_run_id};
+use crate::output::{human, say};
+use crate::paths::Paths;
+use crate::progress::{Progress, shown_while};
+use crate::provider::{Ask, Event, Interrupts};
+use crate::sync::{Apply, Bases, Engine, Heard, Tree, finish_script, manifest_of};
 
 /// How long a sync may take, however small the tree.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
@@ -21,113 +29,345 @@ const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// The slowest way to a lease that is put up with, in bytes per second: it gives larger trees more time.
 const SLOWEST: u64 = 128 * 1024;
 
-/// A tree, packed before anything was created.
+/// More than the script has, whatever the provider's paths.
+const SCRIPT: u64 = 64 * 1024;
+
+/// A tree that was read, for the lease that it goes to.
 #[derive(Debug)]
-pub(crate) struct Bundle {
-    path: std::path::PathBuf,
-    /// Its size in bytes.
-    size: u64,
-    /// How long packing took.
+pub(crate) struct Outgoing {
+    engine: Arc<Engine>,
+    /// How long reading took.
     took: Duration,
 }
 
-/// Where the time of a sync went.
+/// Where the time of a sync went, and what it sent.
 #[derive(Debug, Default)]
 pub(crate) struct Synced {
     /// All of it.
     pub(crate) took: Duration,
     /// Its parts.
     pub(crate) phases: Vec<Phase>,
+    /// The files that were sent.
+    pub(crate) files: usize,
+    /// Their bytes.
+    pub(crate) bytes: u64,
 }
 
-impl Bundle {
-    /// Packs the tree into the run's directory, and checks its size.
-    pub(crate) fn pack(tree: &Tree, run: &RunDir, limits: &Limits) -> Result<Self> {
+impl Outgoing {
+    /// Reads what is not known of the tree.
+    pub(crate) async fn read(
+        tree: Tree,
+        paths: &Paths,
+        how: Apply,
+        bases: Option<Bases>,
+        interrupts: &mut Interrupts,
+    ) -> Result<Self> {
         let begun = Instant::now();
         say(format!("sync candidate: {} files, {}", tree.files.len(), human(tree.size())));
-        let mut failure = None;
-        let file = run.file("bundle", |out| {
-            write_bundle(tree, out).map_err(|error| {
-                failure = Some(error);
-                std::io::Error::other("the bundle failed")
-            })
-        });
-        if let Some(failure) = failure {
-            return Err(failure);
+        let paths = paths.clone();
+        let work = move |_: Stop| {
+            let manifest = manifest_of(&tree, &paths)?;
+            Ok(Engine::new(tree, manifest, how, bases))
+        };
+        let engine = shown_while(&Progress::of("reading the tree"), aside(interrupts, work)).await?;
+        Ok(Self { engine: Arc::new(engine), took: begun.elapsed() })
+    }
+
+    /// Whether the lease is thought to have the tree already.
+    pub(crate) fn is_up_to_date(&self) -> bool {
+        self.engine.is_up_to_date()
+    }
+
+    /// Whether the provider takes what the first request sends. Nothing has been created yet.
+    pub(crate) async fn check_size(&mut self, chosen: &Chosen, interrupts: &mut Interrupts) -> Result<()> {
+        let manifest = &chosen.manifest;
+        if manifest.feature(feature::NEARBY) {
+            self.engine()?.uncompressed();
         }
-        let file = file.map_err(|error| Error { exit: Exit::Sync, ..error })?;
-        check_size(file.size, limits)?;
-        Ok(Self { path: file.path.into(), size: file.size, took: begun.elapsed() })
+        let limits = most(&manifest.limits, manifest.has(Method::Put));
+        let Some(bundle) = self.engine.bundle() else { return Ok(()) };
+        let size = bundle.size();
+        if check_size(size, limits).is_ok() || !self.engine.is_compressed() {
+            return check_size(size, limits);
+        }
+        // It may be small enough once it is compressed: that has to be tried.
+        let engine = self.engine.clone();
+        let work = move |stop: Stop| {
+            let mut sink = Watched { sink: io::sink(), stop, written: 0 };
+            engine.write(&mut sink, &mut |_| ()).map(|()| sink.written)
+        };
+        let size = shown_while(&Progress::of("measuring the bundle"), aside(interrupts, work)).await?;
+        check_size(size, limits)
+    }
+
+    /// From now on the lease's tree can be told.
+    pub(crate) fn remember_in(&mut self, bases: Bases) -> Result<()> {
+        self.engine()?.remember_in(bases);
+        Ok(())
+    }
+
+    /// The engine, which nothing else uses now.
+    fn engine(&mut self) -> Result<&mut Engine> {
+        Arc::get_mut(&mut self.engine).ok_or_else(|| Error::failure("the tree is still being packed"))
     }
 }
 
 impl Held<'_> {
-    /// Makes the lease's workspace the tree. `how` says what becomes of the rest.
+    /// Makes the lease's workspace the tree. Waits until it is alone on the lease if it has to change anything.
     pub(super) async fn sync(
         &mut self,
-        bundle: Bundle,
-        how: Apply,
+        mut outgoing: Outgoing,
         interrupts: &mut Interrupts,
     ) -> Result<Synced> {
-        let begun = Instant::now();
-        let script = apply_script(self.claim.lease.root.as_deref(), how);
-        let deadline = LONGEST + Duration::from_secs(bundle.size / SLOWEST);
-        let what = format!("bringing {} over", human(bundle.size));
-        let said = self.script(deadline, interrupts, |out| {
-            out.write_all(&script)?;
-            std::io::copy(&mut std::fs::File::open(&bundle.path)?, out).map(drop)
-        });
-        let said = patiently(&what, said).await;
-        let _ = std::fs::remove_file(&bundle.path);
-        let Said { code, output } = said.map_err(|error| Error { exit: sync_exit(error.exit), ..error })?;
-        if code != Some(0) || !output.stdout.ends_with(b"applied\n") {
-            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-            let code = code.map_or("a signal".to_owned(), |code| format!("code {code}"));
-            return Err(Error::new(Exit::Sync, format!("the sync failed on the lease with {code}"))
-                .cause(foreign(&said)));
+        let mut synced = Synced { took: outgoing.took, ..Synced::default() };
+        synced.phase("read", outgoing.took);
+        if self.session().await?.feature(feature::NEARBY) {
+            outgoing.engine()?.uncompressed();
         }
-        let phase = |name: &str, took: Duration| Phase {
-            name: name.into(),
-            ms: Some(ms(took)),
-            skipped: false,
-            reason: None,
+        loop {
+            if !outgoing.engine.is_up_to_date() {
+                self.exclude().await?;
+            }
+            let said = self.request(&outgoing.engine, &mut synced, interrupts).await.map_err(in_sync)?;
+            let (stdout, stderr) = (&said.output.stdout, &said.output.stderr);
+            match outgoing.engine()?.heard(said.code, stdout, stderr)? {
+                Heard::Done => return Ok(synced),
+                Heard::Again => self.exclude().await?,
+            }
+        }
+    }
+
+    /// One request of the engine's. Until the lease has answered, the claim says that a sync may be under way.
+    async fn request(
+        &mut self,
+        engine: &Arc<Engine>,
+        synced: &mut Synced,
+        interrupts: &mut Interrupts,
+    ) -> Result<Said> {
+        let directory = RunDir::create(&self.host.paths, new_run_id()?)?;
+        let run = directory.id().clone();
+        let (alone, root) = (self.lock.is_exclusive(), self.claim.lease.root.clone());
+        let begun = Instant::now();
+        let (mut files, mut bytes, mut size) = (0, 0, 0);
+        if let Some(bundle) = engine.bundle() {
+            (files, bytes, size) = (bundle.files.len(), bundle.content(), bundle.size());
+        }
+        let apart = size > 0 && self.goes_apart(size);
+        let place = format!(".crabbox/sync/{run}.bundle");
+        let to = apart.then(|| root.as_ref().map_or(place.clone(), |root| format!("{root}/{place}")));
+        let script = engine.script(root.as_deref(), &run, alone, to.as_deref());
+        let input = if apart { Vec::new() } else { script.clone() };
+        let packed = pack(engine.clone(), directory.path().join("bundle"), input, bytes, interrupts).await?;
+        if size > 0 {
+            synced.phase("bundle", begun.elapsed());
+        }
+        let sending = Instant::now();
+        self.begin_sync(&run)?;
+        engine.announce();
+        let work = self.deliver(&directory, packed, script, to, interrupts);
+        let said = match work.await {
+            Ok(said) => said,
+            Err(error) => return Err(self.ended_badly(&run, error, interrupts).await),
         };
-        let phases = vec![phase("bundle", bundle.took), phase("apply", begun.elapsed())];
-        Ok(Synced { took: bundle.took + begun.elapsed(), phases })
+        if said.code == Some(0) {
+            self.forget_run(&run)?;
+        }
+        synced.phase(if size > 0 { "apply" } else { "check" }, sending.elapsed());
+        synced.took += begun.elapsed();
+        synced.files += files;
+        synced.bytes += bytes;
+        Ok(said)
+    }
+
+    /// Gets a request to the lease: all of it on standard input, or the bundle before by `put`.
+    async fn deliver(
+        &mut self,
+        directory: &RunDir,
+        packed: FileRef,
+        script: Vec<u8>,
+        to: Option<String>,
+        interrupts: &mut Interrupts,
+    ) -> Result<Said, AskError> {
+        let (size, deadline) = (packed.size, LONGEST + Duration::from_secs(packed.size / SLOWEST));
+        let progress = Arc::new(Progress::of(match size < SCRIPT {
+            true => "checking the lease's files".to_owned(),
+            false => format!("bringing {} over", human(size)),
+        }));
+        let seen = progress.clone();
+        let mut events = move |event: Event| {
+            if let Event::Progress(event) = event
+                && event.unit.as_deref() == Some("bytes")
+                && let (Some(done), Some(total)) = (event.done, event.total)
+            {
+                seen.done_of(done, total);
+            }
+        };
+        let work = async {
+            let Some(to) = to else {
+                return self.script(directory, packed, deadline, interrupts, &mut events).await;
+            };
+            let FileRef { path, size, sha256 } = packed;
+            let params = PutParams { lease: self.claim.lease.clone(), path, to, size, sha256, mode: 0o600 };
+            let ask = Ask {
+                deadline: Some(deadline),
+                interrupts: Some(&mut *interrupts),
+                relay: None,
+                events: Some(&mut events),
+            };
+            self.ask(&params, ask).await?;
+            let script = directory.file("script", |out| out.write_all(&script)).map_err(AskError::Host)?;
+            self.script(directory, script, deadline, interrupts, &mut events).await
+        };
+        shown_while(&progress, work).await
+    }
+
+    /// Whether a bundle goes by `put`, because standard input does not take it.
+    fn goes_apart(&self, size: u64) -> bool {
+        let most = self.chosen.manifest.limits.stdin_max;
+        self.has(Method::Put) && most.is_some_and(|most| size + SCRIPT > most)
+    }
+
+    /// Notes in the claim that a sync may be under way from now on.
+    fn begin_sync(&mut self, run: &RunId) -> Result<()> {
+        self.note_run(run, true)
+    }
+
+    /// The lease did not answer. Nothing may be at work on it when it is used next; what was begun is finished
+    /// then, because the claim still has the run.
+    async fn ended_badly(&mut self, run: &RunId, error: AskError, interrupts: &mut Interrupts) -> Error {
+        let sent = matches!(error, AskError::Provider(_));
+        let mut error = Error::from(error);
+        if sent && self.stays() {
+            self.restart().await;
+            if let Err(kill) = self.kill(run, interrupts).await {
+                error = error.cause(format!("whether the sync has ended on the lease is not known: {kill}"));
+            }
+        }
+        error
+    }
+
+    /// Finishes a sync that was begun and whose host died, before anything else is done with the lease.
+    pub(super) async fn finish_sync(&mut self, interrupts: &mut Interrupts) -> Result<()> {
+        let directory = RunDir::create(&self.host.paths, new_run_id()?)?;
+        let run = directory.id().clone();
+        self.begin_sync(&run)?;
+        let script = finish_script(self.claim.lease.root.as_deref(), &run);
+        let script = directory.file("script", |out| out.write_all(&script))?;
+        let said = self.script(&directory, script, LONGEST, interrupts, &mut |_| ()).await;
+        let said = said.map_err(|error| in_sync(error.into()))?;
+        if said.code != Some(0) || !said.output.stdout.starts_with(b"applied\n") {
+            return Err(crate::sync::failed(said.code, &said.output.stdout, &said.output.stderr));
+        }
+        self.forget_run(&run)
     }
 }
 
+impl Synced {
+    fn phase(&mut self, name: &str, took: Duration) {
+        let (ms, skipped, reason) = (Some(ms(took)), false, None);
+        self.phases.push(Phase { name: name.to_owned(), ms, skipped, reason });
+    }
+}
+
+/// Writes what a request sends to a file: the script, if it goes first, and the bundle.
+async fn pack(
+    engine: Arc<Engine>,
+    path: PathBuf,
+    script: Vec<u8>,
+    bytes: u64,
+    interrupts: &mut Interrupts,
+) -> Result<FileRef> {
+    let progress = Arc::new(Progress::of_bytes("packing the tree", bytes));
+    let seen = progress.clone();
+    let work = move |stop: Stop| {
+        let mut failure = None;
+        let file = file_at(&path, |out| {
+            let mut out = Watched { sink: out, stop, written: 0 };
+            out.write_all(&script)?;
+            engine.write(&mut out, &mut |done| seen.done(done)).map_err(|error| {
+                failure = Some(error);
+                io::Error::other("the bundle failed")
+            })
+        });
+        match failure {
+            Some(failure) => Err(failure),
+            None => file.map_err(|error| {
+                Error::new(Exit::Sync, format!("cannot write `{}`", path.display())).cause(error)
+            }),
+        }
+    };
+    shown_while(&progress, aside(interrupts, work)).await
+}
+
+/// Whether work that nobody waits for any more should end.
+type Stop = Arc<AtomicBool>;
+
+/// Does work on a thread of its own, until the user interrupts.
+async fn aside<T: Send + 'static>(
+    interrupts: &mut Interrupts,
+    work: impl FnOnce(Stop) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let stop = Stop::default();
+    let told = stop.clone();
+    let mut work = tokio::task::spawn_blocking(move || work(told));
+    tokio::select! {
+        biased;
+        done = &mut work => {
+            done.unwrap_or_else(|error| Err(Error::failure("reading the tree ended badly").cause(error)))
+        }
+        number = interrupts.next() => {
+            stop.store(true, Ordering::Relaxed);
+            // What writes a file sees it with the next bytes; what only reads is not waited for.
+            let _ = tokio::time::timeout(Duration::from_millis(200), work).await;
+            Err(Error::new(Exit::Signal(number), "interrupted"))
+        }
+    }
+}
+
+/// Counts what is written, until it is told to stop.
+struct Watched<W> {
+    sink: W,
+    stop: Stop,
+    written: u64,
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("interrupted"));
+        }
+        let count = self.sink.write(bytes)?;
+        self.written += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+/// The largest bundle that the provider takes.
+fn most(limits: &Limits, puts: bool) -> Option<u64> {
+    let stdin = limits.stdin_max.filter(|_| !puts).map(|most| most.saturating_sub(SCRIPT));
+    [limits.bundle_max, stdin].into_iter().flatten().min()
+}
+
 /// Whether the provider takes a bundle of this size.
-pub(super) fn check_size(size: u64, limits: &Limits) -> Result<()> {
-    let most = [limits.bundle_max, limits.stdin_max].into_iter().flatten().min();
+pub(super) fn check_size(size: u64, most: Option<u64>) -> Result<()> {
     let Some(most) = most.filter(|most| size > *most) else { return Ok(()) };
     let (size, most) = (human(size), human(most));
     Err(Error::new(
         Exit::Sync,
         format!("the working tree makes a bundle of {size}, and the provider takes at most {most}"),
     )
-    .hint("have git ignore what the command does not need"))
+    .hint("leave out what the command does not need: `.gitignore`, or `sync.exclude` in crabbox.yaml"))
 }
 
 /// Everything that fails in sync is a failure of sync, but for what says more.
-fn sync_exit(exit: Exit) -> Exit {
-    match exit {
+fn in_sync(error: Error) -> Error {
+    let exit = match error.exit {
         Exit::Failure | Exit::Transport | Exit::Unavailable => Exit::Sync,
         exit => exit,
-    }
-}
-
-/// A number of bytes for people.
-pub(crate) fn human(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
+    };
+    Error { exit, ..error }
 }

@@ -8,7 +8,7 @@ use crabbox_protocol::{CancelReason, RunId};
 use super::sync::Synced;
 use super::{ms, shown};
 use crate::error::Result;
-use crate::output::say;
+use crate::output::{human, say};
 
 /// What is known of a run, filled in as it goes.
 #[derive(Debug)]
@@ -47,7 +47,12 @@ impl Clock {
 
     /// The sync is done.
     pub(super) fn synced(&mut self, synced: Synced) {
-        say(format!("sync complete in {}", shown(synced.took)));
+        let sent = match synced.files {
+            0 => "nothing sent".to_owned(),
+            1 => format!("1 file, {} sent", human(synced.bytes)),
+            files => format!("{files} files, {} sent", human(synced.bytes)),
+        };
+        say(format!("sync complete in {}: {sent}", shown(synced.took)));
         self.record.sync_ms = ms(synced.took);
         self.record.sync_phases = synced.phases;
     }

@@ -35,6 +35,7 @@ impl Provider for Local {
             .targets([TARGET])
             .methods([Method::Resolve, Method::Put, Method::Kill, Method::Touch, Method::List])
             .feature(feature::OUTPUT_PATHS)
+            .feature(feature::NEARBY)
             .feature(feature::CONCURRENT)
             .limits(Limits { create_settle_ms: Some(0), ..Limits::default() })
     }

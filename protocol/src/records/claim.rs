@@ -127,4 +127,7 @@ pub struct ClaimPlugin {
 pub struct ClaimRun {
     /// When it began.
     pub started_at: Timestamp,
+    /// Whether it is a sync: one that was begun has to be finished before anything else runs on the lease.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sync: bool,
 }
