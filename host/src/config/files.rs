@@ -132,7 +132,7 @@ fn lies_in(path: &Path, directory: &Path) -> bool {
 
 /// Reads one file; nothing if it is not there.
 fn read(path: &Path) -> Result<Option<Map<String, Value>>> {
-    match text(path) {
+    match small_text(path) {
         Ok(text) => parse(path, &text).map(Some),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
@@ -145,7 +145,7 @@ fn read(path: &Path) -> Result<Option<Map<String, Value>>> {
 
 /// The text of a file of bearable size. In a repository a name may lead anywhere: to a pipe that nobody
 /// writes to, to a device without an end.
-fn text(path: &Path) -> io::Result<String> {
+pub(crate) fn small_text(path: &Path) -> io::Result<String> {
     // Opening a pipe or a terminal must not wait, and no terminal may become ours.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);

@@ -23,7 +23,7 @@ mod value;
 pub(crate) use duration::parse as parse_duration;
 pub(crate) use env_forward::{Credentials, Forwarded, forward, matches as matches_variable};
 pub(crate) use environment::Env;
-pub(crate) use files::{Files, repository_root};
+pub(crate) use files::{Files, repository_root, small_text};
 pub(crate) use flags::{FlagValues, args as flag_args, secrets_help, values as flag_values};
 pub(crate) use keys::HOST_KEYS;
 pub(crate) use names::{flag as flag_name, screaming, variable as variable_name};

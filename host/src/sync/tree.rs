@@ -1,23 +1,27 @@
 //! The tree to bring over: what git tracks, and what it does not know and does not ignore.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs;
-use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::thread;
 
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, statat};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Filter;
+use super::filter::{Above, Verdict};
+use super::git::{Listing, Named};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::output::foreign;
 
 /// The files of a repository that make its working tree, as they are now.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Tree {
     /// The repository's root.
     pub(crate) root: PathBuf,
@@ -25,32 +29,9 @@ pub(crate) struct Tree {
     pub(crate) files: Vec<Entry>,
     /// What git names and cannot be brought over: other repositories in this one, and special files.
     pub(crate) left_out: Vec<PathBuf>,
-}
-
-/// What is at a path.
-enum Found {
-    Entry(Entry),
-    Other(PathBuf),
-    Nothing,
-}
-
-/// Which directories are directories and not links, each looked at once.
-struct Parents<'a> {
-    root: &'a Path,
-    real: HashMap<PathBuf, bool>,
-}
-
-impl Parents<'_> {
-    fn are_real(&mut self, path: &Path) -> bool {
-        let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return true };
-        if let Some(real) = self.real.get(parent) {
-            return *real;
-        }
-        let link = fs::symlink_metadata(self.root.join(parent)).is_ok_and(|metadata| metadata.is_symlink());
-        let real = !link && self.are_real(parent);
-        self.real.insert(parent.to_owned(), real);
-        real
-    }
+    /// The files that are brought over only because git tracks them, each with the built-in pattern that
+    /// would leave it out.
+    pub(crate) protected: Vec<(PathBuf, &'static str)>,
 }
 
 /// One file of the tree.
@@ -78,6 +59,16 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// The stamp of a file as it is, from what the system says about its name.
+    fn of_stat(stat: &Stat) -> Self {
+        let ns = |seconds: i128, ns: i128| seconds * 1_000_000_000 + ns;
+        Self {
+            mtime: ns(stat.st_mtime.into(), stat.st_mtime_nsec.into()),
+            ctime: ns(stat.st_ctime.into(), stat.st_ctime_nsec.into()),
+            inode: stat.st_ino,
+        }
+    }
+
     /// The stamp of a file as it is.
     pub(super) fn of(metadata: &fs::Metadata) -> Self {
         let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
@@ -100,30 +91,34 @@ pub(crate) enum Kind {
 
 impl Tree {
     /// Reads the tree of the repository at `root`, as far as the user wants it brought over.
+    ///
+    /// # Errors
+    ///
+    /// Names what belongs to the tree and cannot be seen: what a sparse checkout hides, what may not be read.
     pub(crate) fn read(root: &Path, filter: &Filter) -> Result<Self> {
-        let output = git(root, &["ls-files", "--cached", "--others", "--exclude-standard", "-z"])?;
-        if !output.status.success() {
-            return Err(sync_error("git cannot list the files of the working tree")
-                .cause(String::from_utf8_lossy(&output.stderr).trim()));
+        let listing = Listing::of(root)?;
+        check_unread(&listing, filter)?;
+        let named = listing.paths()?;
+        let opened = rustix::fs::open(root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let opened =
+            &opened.map_err(|error| sync_error(format!("cannot open `{}`", shown(root))).cause(error))?;
+        let share = named.len().div_ceil(workers()).max(SHARE);
+        let parts: Vec<Result<Part>> = thread::scope(|scope| {
+            let read = |share| scope.spawn(move || Part::read(opened, filter, share));
+            let threads: Vec<_> = named.chunks(share).map(read).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(panicked()))).collect()
+        });
+        let mut tree = Self { root: root.to_owned(), ..Self::default() };
+        let mut hidden = Vec::new();
+        for part in parts {
+            let part = part?;
+            tree.files.extend(part.files);
+            tree.left_out.extend(part.left_out);
+            tree.protected.extend(part.protected);
+            hidden.extend(part.hidden);
         }
-        let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-        let mut paths: Vec<PathBuf> = names.map(|name| OsString::from_vec(name.to_vec()).into()).collect();
-        paths.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
-        paths.dedup();
-        let (mut files, mut left_out) = (Vec::with_capacity(paths.len()), Vec::new());
-        let mut parents = Parents { root, real: HashMap::new() };
-        for path in paths {
-            // What git tracks below a directory that is a link now is deleted; the link is there instead.
-            if !filter.keeps(&path) || !parents.are_real(&path) {
-                continue;
-            }
-            match Entry::read(root, path)? {
-                Found::Entry(entry) => files.push(entry),
-                Found::Other(path) => left_out.push(path),
-                Found::Nothing => {}
-            }
-        }
-        Ok(Self { root: root.to_owned(), files, left_out })
+        check_hidden(&hidden)?;
+        Ok(tree)
     }
 
     /// How many bytes the files have.
@@ -132,65 +127,181 @@ impl Tree {
     }
 }
 
-impl Entry {
-    /// Looks at one path.
-    fn read(root: &Path, path: PathBuf) -> Result<Found> {
-        let metadata = match fs::symlink_metadata(root.join(&path)) {
-            Ok(metadata) => metadata,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(Found::Nothing);
-            }
-            Err(error) => return Err(sync_error(format!("cannot look at `{}`", path.display())).cause(error)),
-        };
-        let kind = match metadata.file_type() {
-            kind if kind.is_file() => Kind::File { mode: metadata.mode() & 0o777 },
-            kind if kind.is_symlink() => Kind::Link,
-            _ => return Ok(Found::Other(path)),
-        };
-        Ok(Found::Entry(Self { path, kind, size: metadata.len(), stamp: Stamp::of(&metadata) }))
-    }
+/// As many paths as are worth a thread.
+const SHARE: usize = 2_000;
+
+/// How many threads look at files.
+fn workers() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(4)
 }
 
-/// The root of the repository that `directory` is in.
-///
-/// # Errors
-///
-/// Says what to do when there is none.
-pub(crate) fn find_root(directory: &Path) -> Result<PathBuf> {
-    let output = git(directory, &["rev-parse", "--show-toplevel"])?;
-    if output.status.success() {
-        let path = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
-        return Ok(OsString::from_vec(path.to_vec()).into());
-    }
-    let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let error = if why.contains("not a git repository") {
-        sync_error(format!("`{}` is not in a git repository", directory.display()))
-    } else {
-        sync_error(format!("git cannot tell the repository of `{}`", directory.display())).cause(why)
-    };
-    Err(error.hint("run `git init` to sync this directory, or use `--no-sync` to run without your files"))
+/// A part of the tree, read by one thread.
+#[derive(Debug, Default)]
+struct Part {
+    files: Vec<Entry>,
+    left_out: Vec<PathBuf>,
+    protected: Vec<(PathBuf, &'static str)>,
+    /// What belongs to the tree, and is kept out of the working tree.
+    hidden: Vec<PathBuf>,
 }
 
-/// Runs git without what this process's environment says about other repositories.
-fn git(directory: &Path, arguments: &[&str]) -> Result<Output> {
-    let mut command = Command::new("git");
-    for (name, _) in std::env::vars_os() {
-        if name.as_bytes().starts_with(b"GIT_") {
-            command.env_remove(name);
+impl Part {
+    fn read(root: &OwnedFd, filter: &Filter, named: &[Named<'_>]) -> Result<Self> {
+        let mut part = Self::default();
+        let mut directories = Directories { root, filter, known: HashMap::new(), last: None };
+        for named in named {
+            part.add(&mut directories, named)?;
         }
+        Ok(part)
     }
-    // Ctrl-C is for crabbox to hear.
-    let output = command
-        .env("LC_ALL", "C")
-        .process_group(0)
-        .stdin(Stdio::null())
-        .arg("-C")
-        .arg(directory)
-        .args(arguments)
-        .output();
-    output.map_err(|error| {
-        Error::new(Exit::Auth, "cannot start git").cause(error).hint("install git, or use `--no-sync`")
-    })
+
+    fn add<'a>(&mut self, directories: &mut Directories<'a>, named: &Named<'a>) -> Result<()> {
+        let path = named.path;
+        let directory = directories.of(trimmed(path));
+        let regular = named.tracked.is_some_and(|tracked| tracked.regular);
+        let verdict = directories.filter.decide(directory.above, path, regular);
+        if verdict == Verdict::Out {
+            return Ok(());
+        }
+        if named.tracked.is_some_and(|tracked| tracked.mixed) {
+            return Err(sync_error(format!("`{}` is a file on one side of a merge", shown(path)))
+                .cause("it is a repository of its own on the other")
+                .hint("resolve the conflict, or leave the path out by `sync.exclude` or `.crabboxignore`"));
+        }
+        // What git tracks below a directory that is a link now is deleted; the link is there instead.
+        let found = if directory.is_real { look(directories.root, path)? } else { Found::Nothing };
+        match (found, named.tracked) {
+            (Found::Entry(entry), _) => {
+                if let Verdict::Protected(pattern) = verdict {
+                    self.protected.push((path.to_owned(), pattern));
+                }
+                self.files.push(entry);
+            }
+            // A directory in the place of a file: git lists what is in it.
+            (Found::Directory, Some(tracked)) if !tracked.repository => {}
+            (Found::Directory | Found::Other, _) => self.left_out.push(path.to_owned()),
+            (Found::Nothing, Some(tracked)) if tracked.hidden && !tracked.repository => {
+                self.hidden.push(path.to_owned());
+            }
+            (Found::Nothing, _) => {}
+        }
+        Ok(())
+    }
+}
+
+/// The directories of the tree, each looked at once.
+struct Directories<'a> {
+    root: &'a OwnedFd,
+    filter: &'a Filter,
+    known: HashMap<&'a [u8], Directory>,
+    /// The one that was asked for last, which is nearly always asked for next.
+    last: Option<(&'a [u8], Directory)>,
+}
+
+#[derive(Clone, Copy)]
+struct Directory {
+    /// What the patterns make of it.
+    above: Above,
+    /// Whether it is one, and no link in its path.
+    is_real: bool,
+}
+
+impl<'a> Directories<'a> {
+    /// The directory that a path is in.
+    fn of(&mut self, path: &'a [u8]) -> Directory {
+        let Some(slash) = path.iter().rposition(|byte| *byte == b'/') else {
+            return Directory { above: Above::default(), is_real: true };
+        };
+        let parent = &path[..slash];
+        if let Some((_, directory)) = self.last.filter(|(last, _)| *last == parent) {
+            return directory;
+        }
+        let directory = match self.known.get(parent) {
+            Some(known) => *known,
+            None => self.look(parent),
+        };
+        self.last = Some((parent, directory));
+        directory
+    }
+
+    fn look(&mut self, path: &'a [u8]) -> Directory {
+        let Directory { above, is_real } = self.of(path);
+        let path_of = Path::new(OsStr::from_bytes(path));
+        let is_link = || {
+            let stat = statat(self.root, path_of, AtFlags::SYMLINK_NOFOLLOW);
+            stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+        };
+        let directory =
+            Directory { above: self.filter.below(above, path_of), is_real: is_real && !is_link() };
+        self.known.insert(path, directory);
+        directory
+    }
+}
+
+/// What is at a path.
+enum Found {
+    Entry(Entry),
+    Directory,
+    Other,
+    Nothing,
+}
+
+/// Looks at one path.
+fn look(root: &OwnedFd, path: &Path) -> Result<Found> {
+    let stat = match statat(root, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Found::Nothing),
+        Err(error) => {
+            return Err(sync_error(format!("cannot look at `{}`", shown(path))).cause(error).hint(READABLE));
+        }
+    };
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File { mode: (stat.st_mode & 0o777) as _ },
+        FileType::Symlink => Kind::Link,
+        FileType::Directory => return Ok(Found::Directory),
+        _ => return Ok(Found::Other),
+    };
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    Ok(Found::Entry(Entry { path: path.to_owned(), kind, size, stamp: Stamp::of_stat(&stat) }))
+}
+
+const READABLE: &str = "make it readable, or have git ignore it";
+
+/// Refuses a tree of which a directory could not be read: its files would be taken for deleted.
+fn check_unread(listing: &Listing, filter: &Filter) -> Result<()> {
+    let wanted = |path: &Path| filter.verdict(path, false) != Verdict::Out;
+    match listing.unread.iter().find(|(path, _)| wanted(path)) {
+        Some((path, why)) => Err(sync_error(format!("git cannot read the directory `{}`", shown(path)))
+            .cause(why)
+            .hint(READABLE)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a tree of which a sparse checkout hides a part: it would be taken for deleted.
+fn check_hidden(hidden: &[PathBuf]) -> Result<()> {
+    let [first, more @ ..] = hidden else { return Ok(()) };
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    Err(sync_error(format!("`{}`{more} would be missing on the lease", shown(first)))
+        .cause("git tracks it, and a sparse checkout (or `skip-worktree`) hides it here")
+        .hint(
+            "`git sparse-checkout disable` brings it back; `sync.exclude` or `.crabboxignore` leaves it out",
+        ))
+}
+
+/// The bytes of a path, without the slash that git puts behind a repository.
+fn trimmed(path: &Path) -> &[u8] {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.strip_suffix(b"/").unwrap_or(bytes)
+}
+
+/// A path as it can be printed.
+pub(super) fn shown(path: &Path) -> String {
+    foreign(&path.to_string_lossy())
+}
+
+fn panicked() -> Error {
+    Error::failure("a thread that reads the tree has panicked")
 }
 
 /// An error of the sync.
@@ -200,11 +311,24 @@ pub(super) fn sync_error(message: impl Into<String>) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use super::super::git::git;
     use super::*;
+
+    fn run(directory: &Path, arguments: &[&str]) -> String {
+        let output = git(directory, arguments).unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn names(tree: &Tree) -> Vec<String> {
+        tree.files.iter().map(|entry| entry.path.to_str().unwrap().to_owned()).collect()
+    }
 
     fn repository(files: &[&str]) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
-        assert!(git(directory.path(), &["init", "-q"]).unwrap().status.success());
+        run(directory.path(), &["init", "-q"]);
         for file in files {
             let path = directory.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -217,13 +341,12 @@ mod tests {
     fn tracked_and_new_files_are_in_and_ignored_and_deleted_ones_are_not() {
         let directory = repository(&["a", "b/c d", "new\nline", "target/x", ".gitignore", "gone"]);
         fs::write(directory.path().join(".gitignore"), "target\n").unwrap();
-        assert!(git(directory.path(), &["add", "-A"]).unwrap().status.success());
+        run(directory.path(), &["add", "-A"]);
         fs::remove_file(directory.path().join("gone")).unwrap();
         fs::write(directory.path().join("untracked"), "1").unwrap();
         std::os::unix::fs::symlink("/nowhere", directory.path().join("link")).unwrap();
         let tree = Tree::read(directory.path(), &Filter::default()).unwrap();
-        let names: Vec<_> = tree.files.iter().map(|entry| entry.path.to_str().unwrap()).collect();
-        assert_eq!(names, [".gitignore", "a", "b/c d", "link", "new\nline", "untracked"]);
+        assert_eq!(names(&tree), [".gitignore", "a", "b/c d", "link", "new\nline", "untracked"]);
         assert_eq!(tree.files[3].kind, Kind::Link);
     }
 
@@ -232,7 +355,7 @@ mod tests {
         let directory = repository(&["d/f", "e"]);
         let outside = tempfile::tempdir().unwrap();
         fs::write(outside.path().join("f"), "theirs").unwrap();
-        assert!(git(directory.path(), &["add", "-A"]).unwrap().status.success());
+        run(directory.path(), &["add", "-A"]);
         fs::remove_dir_all(directory.path().join("d")).unwrap();
         std::os::unix::fs::symlink(outside.path(), directory.path().join("d")).unwrap();
         let tree = Tree::read(directory.path(), &Filter::default()).unwrap();
@@ -244,20 +367,91 @@ mod tests {
     #[test]
     fn a_repository_in_the_repository_is_named_and_not_brought_over() {
         let directory = repository(&["a", "inner/b"]);
-        assert!(git(&directory.path().join("inner"), &["init", "-q"]).unwrap().status.success());
-        assert!(git(&directory.path().join("inner"), &["add", "-A"]).unwrap().status.success());
+        run(&directory.path().join("inner"), &["init", "-q"]);
+        run(&directory.path().join("inner"), &["add", "-A"]);
         let tree = Tree::read(directory.path(), &Filter::default()).unwrap();
         assert_eq!(tree.files.len(), 1);
         assert_eq!(tree.left_out, [PathBuf::from("inner/")]);
     }
 
     #[test]
-    fn the_root_is_found_from_below_and_its_absence_is_explained() {
-        let directory = repository(&["a/b/c"]);
-        let root = find_root(&directory.path().join("a/b")).unwrap();
-        assert_eq!(root, directory.path().canonicalize().unwrap());
-        let error = find_root(tempfile::tempdir().unwrap().path()).unwrap_err();
+    fn what_only_built_in_patterns_leave_out_is_protected_where_git_tracks_it() {
+        let directory = repository(&["dist/a.js", "node_modules/b", "src/c"]);
+        run(directory.path(), &["add", "-A"]);
+        fs::write(directory.path().join("dist/new.js"), "").unwrap();
+        fs::create_dir(directory.path().join("target")).unwrap();
+        fs::write(directory.path().join("target/d"), "").unwrap();
+        let tree = Tree::read(directory.path(), &Filter::default()).unwrap();
+        assert_eq!(names(&tree), ["dist/a.js", "src/c"]);
+        assert_eq!(tree.protected, [(PathBuf::from("dist/a.js"), "dist")]);
+    }
+
+    #[test]
+    fn a_directory_in_the_place_of_a_file_is_what_is_in_it() {
+        let directory = repository(&["d"]);
+        run(directory.path(), &["add", "-A"]);
+        fs::remove_file(directory.path().join("d")).unwrap();
+        fs::create_dir(directory.path().join("d")).unwrap();
+        fs::write(directory.path().join("d/f"), "").unwrap();
+        let tree = Tree::read(directory.path(), &Filter::default()).unwrap();
+        assert_eq!((names(&tree), tree.left_out.len()), (vec!["d/f".to_owned()], 0));
+    }
+
+    #[test]
+    fn what_a_sparse_checkout_hides_is_no_deletion() {
+        let directory = repository(&["a", "b/c", "b/d"]);
+        run(directory.path(), &["add", "-A"]);
+        run(directory.path(), &["update-index", "--skip-worktree", "a", "b/c", "b/d"]);
+        fs::remove_dir_all(directory.path().join("b")).unwrap();
+        let read = |exclude: &[String]| {
+            let filter = Filter::of(directory.path(), exclude, &[]).unwrap();
+            Tree::read(directory.path(), &filter)
+        };
+        let error = read(&[]).unwrap_err();
         assert_eq!(error.exit, Exit::Sync);
-        assert!(error.hints[0].contains("--no-sync"), "{error:?}");
+        assert!(error.message.starts_with("`b/c` and 1 more"), "{error}");
+        assert_eq!(names(&read(&["b".to_owned()]).unwrap()), ["a"]);
+    }
+
+    #[test]
+    fn a_merge_of_a_file_and_a_repository_is_refused_where_it_is_wanted() {
+        let directory = repository(&["a"]);
+        run(directory.path(), &["add", "-A"]);
+        let object = run(directory.path(), &["rev-parse", ":a"]);
+        let object = object.trim();
+        let info = format!("100644 {object} 2\tmixed\n160000 {object} 3\tmixed\n");
+        fs::write(directory.path().join("info"), info).unwrap();
+        let update = "git update-index --index-info <info && rm info";
+        let ran = Command::new("sh").args(["-c", update]).current_dir(directory.path()).status().unwrap();
+        assert!(ran.success());
+        let error = Tree::read(directory.path(), &Filter::default()).unwrap_err();
+        assert!(error.message.contains("`mixed`") && error.exit == Exit::Sync, "{error}");
+        let without = Filter::of(directory.path(), &["mixed".to_owned()], &[]).unwrap();
+        assert_eq!(names(&Tree::read(directory.path(), &without).unwrap()), ["a"]);
+    }
+
+    #[test]
+    fn a_tree_that_several_threads_read_is_in_order() {
+        let directory = repository(&[]);
+        let paths: Vec<_> = (0..3 * SHARE).map(|n| format!("d{}/f{n:05}", n % 7)).collect();
+        for n in 0..7 {
+            fs::create_dir(directory.path().join(format!("d{n}"))).unwrap();
+        }
+        paths.iter().for_each(|path| fs::write(directory.path().join(path), "").unwrap());
+        let tree = Tree::read(directory.path(), &Filter::default()).unwrap();
+        let mut sorted = paths;
+        sorted.sort();
+        assert_eq!(names(&tree), sorted);
+    }
+
+    #[test]
+    fn an_unreadable_directory_is_named_unless_it_is_not_wanted() {
+        let unread = vec![(PathBuf::from("target/"), "Permission denied".to_owned())];
+        let mut listing = Listing::of(repository(&[]).path()).unwrap();
+        listing.unread = unread;
+        check_unread(&listing, &Filter::default()).unwrap();
+        listing.unread.push(("a\nb/".into(), "Permission denied".to_owned()));
+        let error = check_unread(&listing, &Filter::default()).unwrap_err();
+        assert_eq!(error.to_string(), "git cannot read the directory `a\\nb/`: Permission denied");
     }
 }
