@@ -134,6 +134,7 @@ pub fn all() -> Vec<(String, Schema)> {
         "doctor", "Output of `crabbox doctor --json`", records::DoctorReport;
         "config", "Output of `crabbox config show --json`", records::ConfigReport;
         "cleanup", "Output of `crabbox cleanup --json`", records::CleanupReport;
+        "sync-plan", "Output of `crabbox sync-plan --json`", records::SyncPlan;
     }
     all
 }

@@ -11,3 +11,4 @@ mod output;
 mod plugins;
 mod signals;
 mod support;
+mod tree;

@@ -32,7 +32,6 @@ const UPSTREAM_FLAGS: &[&str] = &[
     "--env-from-profile",
     "--env-helper",
     "--fail-on-test-failures",
-    "--force-sync-large",
     "--fresh-pr",
     "--fresh-sync",
     "--junit",

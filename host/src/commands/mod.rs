@@ -6,6 +6,7 @@ mod list;
 mod run;
 mod status;
 mod stop;
+mod sync_plan;
 mod warmup;
 
 pub(crate) use cleanup::{CleanupArgs, cleanup};
@@ -14,6 +15,7 @@ pub(crate) use list::{ListArgs, list};
 pub(crate) use run::{RunArgs, run};
 pub(crate) use status::{StatusArgs, status};
 pub(crate) use stop::{StopArgs, stop};
+pub(crate) use sync_plan::{SyncPlanArgs, sync_plan};
 pub(crate) use warmup::{WarmupArgs, warmup};
 
 use std::time::Duration;

@@ -15,7 +15,7 @@ use crate::host::{Host, Selection};
 use crate::lease::normalise_slug;
 use crate::output::{say, warn};
 use crate::remote::UserCommand;
-use crate::sync::{Apply, Filter, find_root};
+use crate::sync::{Apply, Filter, Guard, find_root};
 use crate::workflow::{Job, LeasePlan, RunPlan, Wish, check_manifest, ms, run as run_plan, usable};
 
 /// Run a command on your working tree, somewhere else
@@ -50,6 +50,10 @@ pub(crate) struct RunArgs {
     /// Replace the whole tree on the lease, what builds left there included
     #[arg(long)]
     pub(crate) full_resync: bool,
+
+    /// Bring the files over however many and large they are
+    #[arg(long)]
+    pub(crate) force_sync_large: bool,
 
     /// Give the words, joined by blanks, to a login shell
     #[arg(long)]
@@ -132,6 +136,7 @@ pub(crate) async fn run(host: &Host, args: RunArgs, selection: Selection) -> Res
         lease,
         repository,
         filter,
+        guard: Guard::of(&host.settings, args.force_sync_large),
         apply: match (args.full_resync, host.settings.sync_delete.value) {
             (true, _) => Apply::Replace,
             (false, true) => Apply::Update,

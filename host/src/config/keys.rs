@@ -9,8 +9,10 @@ use crate::output::foreign;
 pub(crate) const HOST_KEYS: &[&str] = &["provider", "lease", "ttl", "idleTimeout", "sync", "env", "plugins"];
 
 /// The keys below them.
-const BELOW: &[(&str, &[&str])] =
-    &[("lease", &["ttl", "idleTimeout"]), ("sync", &["delete", "exclude", "include"]), ("env", &["allow"])];
+const BELOW: &[(&str, &[&str])] = &[("lease", &["ttl", "idleTimeout"]), ("sync", SYNC), ("env", &["allow"])];
+
+const SYNC: &[&str] =
+    &["delete", "exclude", "include", "warnFiles", "warnBytes", "failFiles", "failBytes", "allowLarge"];
 
 /// Keys that a file of the Go crabbox has and this one does not read. They are no typos.
 const UPSTREAM_KEYS: &[&str] = &[
@@ -41,11 +43,6 @@ const UPSTREAM_KEYS: &[&str] = &[
     "sync.fingerprint",
     "sync.baseRef",
     "sync.timeout",
-    "sync.warnFiles",
-    "sync.warnBytes",
-    "sync.failFiles",
-    "sync.failBytes",
-    "sync.allowLarge",
 ];
 
 /// Whether a block of this name can be one of the Go crabbox's, so that keys in it that a provider of the

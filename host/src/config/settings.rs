@@ -17,6 +17,8 @@ use crate::output::foreign;
 const TTL: Duration = Duration::from_secs(90 * 60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
+const GIB: u64 = 1 << 30;
+
 /// The variables that are forwarded when nobody says which.
 const ENV_ALLOW: [&str; 2] = ["CI", "NODE_OPTIONS"];
 
@@ -46,6 +48,13 @@ pub(crate) struct Settings {
     pub(crate) sync_include: Sourced<Vec<String>>,
     /// Whether a path that is gone here goes on the lease as well.
     pub(crate) sync_delete: Sourced<bool>,
+    /// From how many files, and from how many bytes, a sync warns and fails; zero is no limit.
+    pub(crate) sync_warn_files: Sourced<u64>,
+    pub(crate) sync_warn_bytes: Sourced<u64>,
+    pub(crate) sync_fail_files: Sourced<u64>,
+    pub(crate) sync_fail_bytes: Sourced<u64>,
+    /// Whether a sync never fails because of them.
+    pub(crate) sync_allow_large: Sourced<bool>,
     /// The variables that are forwarded, names or prefixes with `*`.
     pub(crate) env_allow: Sourced<Vec<String>>,
     /// What the user says about single plugins.
@@ -87,6 +96,16 @@ impl Settings {
             sync_exclude: finder.find(None, &[&["sync", "exclude"]], strings, Vec::new())?,
             sync_include: finder.find(None, &[&["sync", "include"]], strings, Vec::new())?,
             sync_delete: finder.find(None, &[&["sync", "delete"]], boolean, true)?,
+            sync_warn_files: finder.find(None, &[&["sync", "warnFiles"]], number, 50_000)?,
+            sync_warn_bytes: finder.find(None, &[&["sync", "warnBytes"]], size, 5 * GIB)?,
+            sync_fail_files: finder.find(None, &[&["sync", "failFiles"]], number, 150_000)?,
+            sync_fail_bytes: finder.find(None, &[&["sync", "failBytes"]], size, 20 * GIB)?,
+            sync_allow_large: finder.find(
+                Some("CRABBOX_SYNC_ALLOW_LARGE"),
+                &[&["sync", "allowLarge"]],
+                boolean,
+                false,
+            )?,
             env_allow: finder.find(Some("CRABBOX_ENV_ALLOW"), &[&["env", "allow"]], strings, allow)?,
             plugins,
             warnings,
@@ -223,6 +242,20 @@ fn boolean(value: &Value) -> Result<bool, String> {
     }
 }
 
+fn number(value: &Value) -> Result<u64, String> {
+    value.as_u64().ok_or_else(|| format!("{value} is not a whole number"))
+}
+
+/// A number of bytes, or a text with a unit.
+fn size(value: &Value) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", GIB)];
+    let wrong = || format!("{value} is not a number of bytes, such as 1048576 or 512MiB");
+    let Value::String(text) = value else { return value.as_u64().ok_or_else(wrong) };
+    let unit = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
+    let (count, unit) = unit.unwrap_or((text, 1));
+    count.trim().parse().ok().and_then(|count: u64| count.checked_mul(unit)).ok_or_else(wrong)
+}
+
 /// A list of texts, or one text with commas.
 fn strings(value: &Value) -> Result<Vec<String>, String> {
     match value {
@@ -281,7 +314,27 @@ mod tests {
         assert!(settings.sync_delete.value);
         assert_eq!(settings.env_allow.value, ["CI", "NODE_OPTIONS"]);
         assert!(settings.sync_exclude.value.is_empty() && settings.sync_include.value.is_empty());
+        assert_eq!((settings.sync_warn_files.value, settings.sync_fail_files.value), (50_000, 150_000));
+        assert_eq!(settings.sync_warn_bytes.value, 5_368_709_120);
+        assert_eq!(settings.sync_fail_bytes.value, 21_474_836_480);
+        assert!(!settings.sync_allow_large.value);
         assert!(settings.warnings.is_empty());
+    }
+
+    #[test]
+    fn limits_are_numbers_and_sizes_may_have_a_unit() {
+        let yaml = "sync: {warnFiles: 1, failFiles: 0, warnBytes: 512 MiB, failBytes: 1048576}";
+        let settings = find(yaml, "", &[], &HostFlags::default()).unwrap();
+        assert_eq!((settings.sync_warn_files.value, settings.sync_fail_files.value), (1, 0));
+        assert_eq!((settings.sync_warn_bytes.value, settings.sync_fail_bytes.value), (512 << 20, 1 << 20));
+        for yaml in
+            ["{warnFiles: -1}", "{warnFiles: many}", "{failBytes: 5GB}", "{failBytes: 99999999999GiB}"]
+        {
+            let error = find(&format!("sync: {yaml}"), "", &[], &HostFlags::default()).unwrap_err();
+            assert!(error.message.contains("`sync."), "{yaml}: {error}");
+        }
+        let vars = [("CRABBOX_SYNC_ALLOW_LARGE", "1")];
+        assert!(find("", "", &vars, &HostFlags::default()).unwrap().sync_allow_large.value);
     }
 
     #[test]

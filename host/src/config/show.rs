@@ -73,6 +73,11 @@ fn report(files: &Files, settings: &Settings, resolved: Option<&Resolved>) -> Co
         value("sync.exclude", &settings.sync_exclude, settings.sync_exclude.value.clone().into()),
         value("sync.include", &settings.sync_include, settings.sync_include.value.clone().into()),
         value("sync.delete", &settings.sync_delete, settings.sync_delete.value.into()),
+        value("sync.warnFiles", &settings.sync_warn_files, settings.sync_warn_files.value.into()),
+        value("sync.warnBytes", &settings.sync_warn_bytes, settings.sync_warn_bytes.value.into()),
+        value("sync.failFiles", &settings.sync_fail_files, settings.sync_fail_files.value.into()),
+        value("sync.failBytes", &settings.sync_fail_bytes, settings.sync_fail_bytes.value.into()),
+        value("sync.allowLarge", &settings.sync_allow_large, settings.sync_allow_large.value.into()),
         value("env.allow", &settings.env_allow, settings.env_allow.value.clone().into()),
     ];
     for (name, plugin) in &settings.plugins {
@@ -146,6 +151,7 @@ mod tests {
         row(&["ttl", "2h", "BASE/config/config.yaml"]);
         row(&["sync.delete", "true", "default"]);
         row(&["sync.exclude", "-", "default"]);
+        row(&["sync.warnFiles", "50000", "default"]);
         row(&["env.allow", "A,B", "variable", "CRABBOX_ENV_ALLOW"]);
         row(&["plugins.x.path", "/bin/x", "BASE/config/config.yaml"]);
         row(&["x.url", "https://<redacted>@host/", "BASE/crabbox.yaml"]);

@@ -31,6 +31,7 @@ pub(crate) const HOST_FLAGS: &[&str] = &[
     "kind",
     "label",
     "lease-id",
+    "limit",
     "no-sync",
     "probe",
     "provider",

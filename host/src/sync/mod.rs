@@ -12,8 +12,10 @@ mod bundle;
 mod engine;
 mod filter;
 mod git;
+mod guard;
 mod index;
 mod manifest;
+mod plan;
 mod tree;
 
 pub(crate) use bases::{Bases, forget_lost_leases};
@@ -21,5 +23,7 @@ pub(crate) use bundle::pack_workspace;
 pub(crate) use engine::{Apply, Engine, Heard, failed, finish_script};
 pub(crate) use filter::Filter;
 pub(crate) use git::find_root;
+pub(crate) use guard::Guard;
 pub(crate) use index::{forget_lost_repositories, manifest_of};
+pub(crate) use plan::{a_few, plan, warn_of_protected};
 pub(crate) use tree::Tree;

@@ -21,7 +21,7 @@ use crate::host::{Chosen, Host, Selection};
 use crate::lease::{RunDir, new_run_id};
 use crate::output::{self, foreign, say, warn};
 use crate::provider::Interrupts;
-use crate::sync::{Apply, Bases, Filter, Tree};
+use crate::sync::{Apply, Bases, Filter, Guard, Tree, warn_of_protected};
 
 /// A run whose every flag has been checked.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct RunPlan {
     pub(crate) repository: Option<PathBuf>,
     /// Which of its files.
     pub(crate) filter: Filter,
+    /// How large they may be.
+    pub(crate) guard: Guard,
     /// What becomes of the rest on the lease.
     pub(crate) apply: Apply,
     /// The command; absent with `--sync-only`.
@@ -71,6 +73,8 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     let tree = plan.repository.as_deref().map(|root| Tree::read(root, &plan.filter)).transpose()?;
     if let Some(tree) = &tree {
         warn_of_left_out(tree);
+        warn_of_protected(tree);
+        plan.guard.check(tree)?;
     }
     if plan.chosen.manifest.lifecycle == Lifecycle::OneShot {
         return one_shot::run(host, plan, tree, run, clock, &mut interrupts).await;

@@ -5,9 +5,11 @@
 mod claim;
 mod plugins;
 mod reports;
+mod sync_plan;
 mod timing;
 
 pub use claim::*;
 pub use plugins::*;
 pub use reports::*;
+pub use sync_plan::*;
 pub use timing::*;
