@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 
-use crabbox_tests::{Plugin, World, ended};
+use crabbox_tests::{Plugin, World, ended, skip};
 use serde_json::{Value, json};
 
 use crate::support::{assert_fits, assert_has, assert_nothing_left};
@@ -106,6 +107,27 @@ fn a_tree_that_cannot_be_told_is_refused_before_there_is_a_lease() {
     let world = World::new();
     fs::remove_dir_all(world.repo().join(".git")).unwrap();
     refused(&world, "", &["is not in a git repository", "git init"]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_refused_unless_it_is_left_out() {
+    let world = World::new();
+    let mode = |path: &str, mode| {
+        fs::set_permissions(world.repo().join(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    world.write("target/a", "");
+    world.write("new/b", "");
+    mode("target", 0);
+    if fs::read_dir(world.repo().join("target")).is_ok() {
+        skip("an unprivileged user", "this user may read everything");
+    } else {
+        assert_eq!(brought(&world, &[]).0.len(), 3);
+        // It can be entered and not listed: git goes on as if it were empty.
+        mode("new", 0o300);
+        refused(&world, "", &["git cannot read the directory `new`", "Permission denied"]);
+    }
+    mode("target", 0o700);
+    mode("new", 0o700);
 }
 
 #[test]

@@ -80,10 +80,8 @@ impl Filter {
 
     /// What the patterns make of a path, given what they make of its directory.
     pub(super) fn below(&self, above: Above, path: &Path) -> Above {
-        // By bytes, because it is asked for every file; a repository in the repository ends with a slash.
-        let bytes = path.as_os_str().as_bytes();
-        let bytes = bytes.strip_suffix(b"/").unwrap_or(bytes);
-        let name = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        // By bytes, because it is asked for every file.
+        let name = path.as_os_str().as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let fits = self.exclude.iter().rposition(|rule| rule.fits(path, name));
         Above { built_in: above.built_in.below(path, name), last: fits.max(above.last) }
     }

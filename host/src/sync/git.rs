@@ -21,7 +21,7 @@ const REGULAR: [&[u8]; 2] = [b"100644", b"100755"];
 /// A path that git tracks, or neither knows nor ignores.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Named<'a> {
-    /// The path from the root. A repository that git does not track ends with a slash.
+    /// The path from the root.
     pub(super) path: &'a Path,
     /// What git tracks there; absent where it tracks nothing.
     pub(super) tracked: Option<Tracked>,
@@ -97,7 +97,8 @@ impl<'a> Named<'a> {
     fn parse(record: &'a [u8]) -> Option<Self> {
         let [tag, b' ', rest @ ..] = record else { return None };
         if *tag == b'?' {
-            return Some(Self { path: path(rest), tracked: None });
+            // A repository that git does not track ends with a slash.
+            return Some(Self { path: path(rest.strip_suffix(b"/").unwrap_or(rest)), tracked: None });
         }
         let tab = rest.iter().position(|byte| *byte == b'\t')?;
         let mode = rest[..tab].split(|byte| *byte == b' ').next()?;
@@ -167,7 +168,9 @@ pub(crate) fn find_root(directory: &Path) -> Result<PathBuf> {
     if let Some(root) = jujutsu(directory, top.as_deref()) {
         return Err(sync_error(format!("`{}` is a Jujutsu workspace without git beside it", shown(&root)))
             .cause("what is brought over is what git lists, and git cannot see which revision this is")
-            .hint("use a workspace that git shares (`jj git init --colocate`), or `--no-sync`"));
+            .hint(
+                "let git share it (`jj git colocation enable`), or use `--no-sync` to run without your files",
+            ));
     }
     if let Some(top) = top {
         return Ok(top);
@@ -225,7 +228,8 @@ fn unread(stderr: &[u8]) -> Vec<(PathBuf, String)> {
     let warning = |line: &[u8]| {
         let rest = line.strip_prefix(b"warning: could not open directory '")?;
         let end = rest.windows(3).rposition(|end| end == b"': ")?;
-        Some((path(&rest[..end]).to_owned(), String::from_utf8_lossy(&rest[end + 3..]).into_owned()))
+        let directory = rest[..end].strip_suffix(b"/").unwrap_or(&rest[..end]);
+        Some((path(directory).to_owned(), String::from_utf8_lossy(&rest[end + 3..]).into_owned()))
     };
     lines.filter_map(warning).collect()
 }
@@ -248,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_git_lists_is_sorted_and_each_path_is_there_once() {
-        let records = b"? z\0? a b\0H 100755 e69d 0\ta/x\0M 100644 e69d 1\tm\0M 120000 e69d 2\tm\0\
+        let records = b"? z/\0? a b\0H 100755 e69d 0\ta/x\0M 100644 e69d 1\tm\0M 120000 e69d 2\tm\0\
                         S 100644 e69d 0\ts\0H 160000 e69d 0\tsub\0";
         let named = list(records).unwrap();
         assert_eq!(
@@ -293,7 +297,7 @@ mod tests {
     #[test]
     fn a_directory_that_git_cannot_read_is_named() {
         let stderr = b"warning: could not open directory 'it's/': Permission denied\nwarning: other\n";
-        assert_eq!(unread(stderr), [("it's/".into(), "Permission denied".to_owned())]);
+        assert_eq!(unread(stderr), [("it's".into(), "Permission denied".to_owned())]);
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Part {
 
     fn add<'a>(&mut self, directories: &mut Directories<'a>, named: &Named<'a>) -> Result<()> {
         let path = named.path;
-        let directory = directories.of(trimmed(path));
+        let directory = directories.of(path.as_os_str().as_bytes());
         let regular = named.tracked.is_some_and(|tracked| tracked.regular);
         let verdict = directories.filter.decide(directory.above, path, regular);
         if verdict == Verdict::Out {
@@ -289,12 +289,6 @@ fn check_hidden(hidden: &[PathBuf]) -> Result<()> {
         ))
 }
 
-/// The bytes of a path, without the slash that git puts behind a repository.
-fn trimmed(path: &Path) -> &[u8] {
-    let bytes = path.as_os_str().as_bytes();
-    bytes.strip_suffix(b"/").unwrap_or(bytes)
-}
-
 /// A path as it can be printed.
 pub(super) fn shown(path: &Path) -> String {
     foreign(&path.to_string_lossy())
@@ -366,12 +360,14 @@ mod tests {
 
     #[test]
     fn a_repository_in_the_repository_is_named_and_not_brought_over() {
-        let directory = repository(&["a", "inner/b"]);
-        run(&directory.path().join("inner"), &["init", "-q"]);
-        run(&directory.path().join("inner"), &["add", "-A"]);
+        let directory = repository(&["a", "sub/inner/b"]);
+        run(&directory.path().join("sub/inner"), &["init", "-q"]);
+        run(&directory.path().join("sub/inner"), &["add", "-A"]);
         let tree = Tree::read(directory.path(), &Filter::default()).unwrap();
         assert_eq!(tree.files.len(), 1);
-        assert_eq!(tree.left_out, [PathBuf::from("inner/")]);
+        assert_eq!(tree.left_out, [PathBuf::from("sub/inner")]);
+        let without = Filter::of(directory.path(), &["sub/inner".to_owned()], &[]).unwrap();
+        assert!(Tree::read(directory.path(), &without).unwrap().left_out.is_empty());
     }
 
     #[test]
@@ -446,12 +442,12 @@ mod tests {
 
     #[test]
     fn an_unreadable_directory_is_named_unless_it_is_not_wanted() {
-        let unread = vec![(PathBuf::from("target/"), "Permission denied".to_owned())];
+        let unread = vec![(PathBuf::from("target"), "Permission denied".to_owned())];
         let mut listing = Listing::of(repository(&[]).path()).unwrap();
         listing.unread = unread;
         check_unread(&listing, &Filter::default()).unwrap();
-        listing.unread.push(("a\nb/".into(), "Permission denied".to_owned()));
+        listing.unread.push(("a\nb".into(), "Permission denied".to_owned()));
         let error = check_unread(&listing, &Filter::default()).unwrap_err();
-        assert_eq!(error.to_string(), "git cannot read the directory `a\\nb/`: Permission denied");
+        assert_eq!(error.to_string(), "git cannot read the directory `a\\nb`: Permission denied");
     }
 }
