@@ -24,9 +24,10 @@ pub(crate) fn argv() -> Vec<String> {
     words.into_iter().chain([without_comments(LOADER)]).collect()
 }
 
-/// The lines of a script that do something.
+/// The lines of a script that do something, without indentation: a shell reads them byte by byte.
 fn without_comments(script: &str) -> String {
-    script.lines().filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]).collect()
+    let lines = script.lines().map(str::trim_start);
+    lines.filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// A script in the making, for the standard input of a request.

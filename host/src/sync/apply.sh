@@ -6,7 +6,7 @@
 #         cbx_next   the marker of the new tree; `-` when nobody will ask for it
 #         cbx_alone  not empty when nothing else runs on the lease
 #         cbx_zip    not empty when the bundle is compressed
-#         cbx_file   where the bundle is, when it is not on standard input
+#         cbx_file   the bundle's name in .crabbox/sync, when it is not on standard input
 #
 # The first line that it prints is the answer:
 #         clean          the lease has the tree cbx_base, every path as it was left
@@ -29,7 +29,7 @@ TZ=UTC0
 export LC_ALL TZ
 umask 022
 cbx_ws=$PWD/ws
-trap 'rm -f "$cbx_record"' EXIT
+trap 'rm -f "$cbx_record" ${cbx_file:+"$cbx_file"}' EXIT
 cbx_fail() {
   printf '%s\n' "$1" >&2
   exit 1
@@ -72,7 +72,7 @@ cbx_is_clean() {
 # Of a path with a newline in its name, the first line.
 cbx_dirty() {
   {
-    cbx_now | sort - index | uniq -u | sed -n 's,^[^/]*/,,p'
+    cbx_now | sort - index | uniq -u | sed -n 's,^[0-9]* [0-9a-f]* [0-9]* [^/]*/,,p'
     cbx_strays
   } | sort -u
 }
@@ -159,6 +159,9 @@ if [ "$cbx_how" = check ]; then
   ! cbx_is_clean || cbx_answer clean
   cbx_say_dirty "$(cbx_dirty)"
 fi
+for cbx_old in *.bundle; do
+  [ "$cbx_old" = "$cbx_file" ] || rm -f "$cbx_old"
+done
 rm -rf stage && mkdir stage || cbx_fail "cannot make $PWD/stage"
 rmdir "$cbx_ws" 2>/dev/null
 # In a new tree files keep our times. In one that has been used they get this machine's, so that what was

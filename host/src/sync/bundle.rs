@@ -14,19 +14,49 @@ use crate::error::{Error, Result};
 
 /// What goes over in one bundle.
 #[derive(Debug, Default)]
-pub(crate) struct Bundle<'a> {
+pub(crate) struct Bundle {
     /// Lists for the script that applies it: a name in the archive and its content.
-    pub(crate) lists: Vec<(&'static str, Vec<u8>)>,
-    /// The files, which get `files/` before their path.
-    pub(crate) files: Vec<&'a Entry>,
+    pub(super) lists: Vec<(&'static str, Vec<u8>)>,
+    /// The files, by their place in the tree. They get `files/` before their path.
+    pub(super) files: Vec<usize>,
+    /// Whether it is compressed.
+    pub(super) compressed: bool,
+    /// How large it is before it is compressed, in bytes.
+    pub(crate) size: u64,
+    /// How many bytes the files have.
+    pub(crate) content: u64,
 }
 
-impl Bundle<'_> {
-    /// How large the bundle is at most, without reading a file.
-    pub(crate) fn size(&self) -> u64 {
+impl Bundle {
+    /// A bundle of files of a tree; compressed if that is wanted and worth it.
+    pub(super) fn of(
+        tree: &Tree,
+        lists: Vec<(&'static str, Vec<u8>)>,
+        files: impl Iterator<Item = usize>,
+        compressed: bool,
+    ) -> Self {
+        let mut bundle = Self { lists, files: files.collect(), ..Self::default() };
+        bundle.size = bundle.measure(tree);
+        bundle.content = bundle.files.iter().map(|n| tree.files[*n].size).sum();
+        bundle.compressed = compressed && bundle.size > SMALL;
+        bundle
+    }
+
+    /// How many files there are in it.
+    pub(crate) fn count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether it is compressed.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
+    fn measure(&self, tree: &Tree) -> u64 {
         let long = |name: u64| if name > 100 { BLOCK + blocks(name + 1) } else { 0 };
         let lists = self.lists.iter().map(|(_, list)| BLOCK + blocks(list.len() as u64));
-        let files = self.files.iter().map(|entry| {
+        let files = self.files.iter().map(|n| {
+            let entry = &tree.files[*n];
             let name = (FILES.len() + 1 + entry.path.as_os_str().len()) as u64;
             let content = match entry.kind {
                 Kind::File { .. } => blocks(entry.size),
@@ -38,39 +68,28 @@ impl Bundle<'_> {
         lists.chain(files).sum::<u64>() + 3 * BLOCK
     }
 
-    /// How many bytes the files have.
-    pub(crate) fn content(&self) -> u64 {
-        self.files.iter().map(|entry| entry.size).sum()
-    }
-
     /// Writes the bundle: the lists, the files, and `complete`, which proves that nothing is missing.
     ///
     /// `wrote` hears how many bytes of the files are done.
-    pub(crate) fn write(
-        &self,
-        root: &Path,
-        compressed: bool,
-        out: &mut dyn Write,
-        wrote: &mut dyn FnMut(u64),
-    ) -> Result<()> {
-        if !compressed {
-            return self.pack(root, out, wrote);
+    pub(crate) fn write(&self, tree: &Tree, out: &mut dyn Write, wrote: &mut dyn FnMut(u64)) -> Result<()> {
+        if !self.compressed {
+            return self.pack(tree, out, wrote);
         }
         // No name and no time in the header: the same tree gives the same bytes.
         let mut out = GzBuilder::new().write(out, Compression::fast());
-        self.pack(root, &mut out, wrote)?;
+        self.pack(tree, &mut out, wrote)?;
         out.finish().map(drop).map_err(unwritable)
     }
 
-    fn pack(&self, root: &Path, out: &mut dyn Write, wrote: &mut dyn FnMut(u64)) -> Result<()> {
+    fn pack(&self, tree: &Tree, out: &mut dyn Write, wrote: &mut dyn FnMut(u64)) -> Result<()> {
         let mut archive = Builder::new(out);
         for (name, list) in &self.lists {
             let mut header = plain_header(EntryType::Regular, 0o600, list.len() as u64);
             archive.append_data(&mut header, name, &list[..]).map_err(unwritable)?;
         }
         let mut done = 0;
-        for entry in &self.files {
-            append(&mut archive, root, entry, Path::new(FILES))?;
+        for entry in self.files.iter().map(|n| &tree.files[*n]) {
+            append(&mut archive, &tree.root, entry, Path::new(FILES))?;
             done += entry.size;
             wrote(done);
         }
@@ -91,6 +110,9 @@ pub(crate) fn pack_workspace(tree: &Tree, out: &mut dyn Write) -> Result<()> {
 
 const FILES: &str = "files";
 const BLOCK: u64 = 512;
+
+/// What is not worth a compressor, which is a process more on the lease: in bytes.
+const SMALL: u64 = 16 * 1024;
 
 fn blocks(size: u64) -> u64 {
     size.div_ceil(BLOCK) * BLOCK

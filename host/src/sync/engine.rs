@@ -26,9 +26,6 @@ const APPLY: &str = include_str!("apply.sh");
 /// How often a lease may answer that its tree is another than was thought.
 const TRIES: u32 = 6;
 
-/// A bundle that is not compressed, in bytes.
-const SMALL: u64 = 16 * 1024;
-
 /// What applying a tree does to what is on the lease and not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Apply {
@@ -38,6 +35,15 @@ pub(crate) enum Apply {
     Add,
     /// Everything goes, also what was never managed.
     Replace,
+}
+
+/// How a request gets to the lease.
+#[derive(Debug, Default)]
+pub(crate) struct Way {
+    /// Whether nothing else runs there.
+    pub(crate) alone: bool,
+    /// The bundle's name in `.crabbox/sync/`, where it does not follow on standard input.
+    pub(crate) file: Option<String>,
 }
 
 /// What the lease's answer means.
@@ -95,19 +101,14 @@ impl Engine {
         self.dirty.is_empty() && self.base.as_ref().is_some_and(|(_, marker)| *marker == self.marker)
     }
 
-    /// Whether the next bundle is compressed: a small one is not worth a process on the lease.
-    pub(crate) fn is_compressed(&self) -> bool {
-        self.compressed && self.bundle().is_some_and(|bundle| bundle.size() > SMALL)
-    }
-
     /// What the next request sends; `None` when it only asks.
-    pub(crate) fn bundle(&self) -> Option<Bundle<'_>> {
+    pub(crate) fn bundle(&self) -> Option<Bundle> {
         if self.is_up_to_date() {
             return None;
         }
-        let all = || self.tree.files.iter();
         let Some((base, _)) = &self.base else {
-            return Some(Bundle { lists: self.lists(), files: all().collect() });
+            let all = 0..self.tree.files.len();
+            return Some(Bundle::of(&self.tree, self.lists(), all, self.compressed));
         };
         let mut delta = self.manifest.delta(base);
         delta.send.extend(&self.dirty);
@@ -115,20 +116,19 @@ impl Engine {
         lists.push(("cover", self.cover(&delta)));
         let remove = if self.how == Apply::Add { &[][..] } else { &delta.remove };
         lists.push(("remove", with_nul(remove.iter().map(AsRef::as_ref))));
-        let files = delta.send.iter().map(|n| &self.tree.files[*n]);
-        Some(Bundle { lists, files: files.collect() })
+        Some(Bundle::of(&self.tree, lists, delta.send.into_iter(), self.compressed))
     }
 
-    /// The script of the next request. `alone` says that nothing else runs on the lease; `bundle` where it
-    /// will be, if it does not follow on standard input.
+    /// The script of the next request, with what it sends.
     pub(crate) fn script(
         &self,
         root: Option<&str>,
         run: &RunId,
-        alone: bool,
-        bundle: Option<&str>,
+        way: &Way,
+        bundle: Option<&Bundle>,
     ) -> Vec<u8> {
         let marker = |marker: Option<&Marker>| marker.map_or("-", Marker::as_str).to_owned();
+        let flag = |flag: bool| if flag { "1" } else { "" }.to_owned();
         let base = self.base.as_ref().map(|(_, marker)| marker);
         let (how, next) = match self.how {
             _ if self.is_up_to_date() => ("check", None),
@@ -141,9 +141,9 @@ impl Engine {
             ("how", how.to_owned()),
             ("base", marker(base)),
             ("next", marker(next)),
-            ("alone", if alone { "1" } else { "" }.to_owned()),
-            ("zip", if self.is_compressed() { "1" } else { "" }.to_owned()),
-            ("file", bundle.unwrap_or_default().to_owned()),
+            ("alone", flag(way.alone)),
+            ("zip", flag(bundle.is_some_and(Bundle::is_compressed))),
+            ("file", way.file.clone().unwrap_or_default()),
         ];
         script(root, run, &settings)
     }
@@ -157,12 +157,14 @@ impl Engine {
         }
     }
 
-    /// Writes the next bundle.
-    pub(crate) fn write(&self, out: &mut dyn Write, wrote: &mut dyn FnMut(u64)) -> Result<()> {
-        match self.bundle() {
-            Some(bundle) => bundle.write(&self.tree.root, self.is_compressed(), out, wrote),
-            None => Ok(()),
-        }
+    /// Writes a bundle of the tree. `wrote` hears how many bytes of its files are done.
+    pub(crate) fn write(
+        &self,
+        bundle: &Bundle,
+        out: &mut dyn Write,
+        wrote: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        bundle.write(&self.tree, out, wrote)
     }
 
     /// Takes the lease's answer: what it printed, and the code that it ended with.
@@ -237,10 +239,15 @@ impl Engine {
 
     /// What the lease need not report because it is dealt with: a line each.
     fn cover(&self, delta: &Delta) -> Vec<u8> {
+        let items = self.manifest.items.iter().enumerate();
         let sent = delta.send.iter().map(|n| first_line(&self.manifest.items[*n].path));
         let removed = delta.remove.iter().map(|path| first_line(path));
-        let reported = self.reported.iter().map(Vec::as_slice);
-        let lines: BTreeSet<&[u8]> = sent.chain(removed).chain(reported).collect();
+        let mut lines: BTreeSet<&[u8]> = sent.chain(removed).collect();
+        // A line may stand for several paths, where names have newlines: it counts when all are dealt with.
+        for (_, item) in items.filter(|(n, _)| !delta.send.contains(n)) {
+            lines.remove(first_line(&item.path));
+        }
+        lines.extend(self.reported.iter().map(Vec::as_slice));
         lines.into_iter().flat_map(|line| [line, b"\n"]).flatten().copied().collect()
     }
 

@@ -21,7 +21,7 @@ use crate::output::{human, say};
 use crate::paths::Paths;
 use crate::progress::{Progress, shown_while};
 use crate::provider::{Ask, Event, Interrupts};
-use crate::sync::{Apply, Bases, Engine, Heard, Tree, finish_script, manifest_of};
+use crate::sync::{Apply, Bases, Bundle, Engine, Heard, Tree, Way, finish_script, manifest_of};
 
 /// How long a sync may take, however small the tree.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
@@ -86,15 +86,14 @@ impl Outgoing {
         }
         let limits = most(&manifest.limits, manifest.has(Method::Put));
         let Some(bundle) = self.engine.bundle() else { return Ok(()) };
-        let size = bundle.size();
-        if check_size(size, limits).is_ok() || !self.engine.is_compressed() {
-            return check_size(size, limits);
+        if check_size(bundle.size, limits).is_ok() || !bundle.is_compressed() {
+            return check_size(bundle.size, limits);
         }
         // It may be small enough once it is compressed: that has to be tried.
         let engine = self.engine.clone();
         let work = move |stop: Stop| {
             let mut sink = Watched { sink: io::sink(), stop, written: 0 };
-            engine.write(&mut sink, &mut |_| ()).map(|()| sink.written)
+            engine.write(&bundle, &mut sink, &mut |_| ()).map(|()| sink.written)
         };
         let size = shown_while(&Progress::of("measuring the bundle"), aside(interrupts, work)).await?;
         check_size(size, limits)
@@ -146,19 +145,24 @@ impl Held<'_> {
     ) -> Result<Said> {
         let directory = RunDir::create(&self.host.paths, new_run_id()?)?;
         let run = directory.id().clone();
-        let (alone, root) = (self.lock.is_exclusive(), self.claim.lease.root.clone());
+        let root = self.claim.lease.root.clone();
         let begun = Instant::now();
-        let (mut files, mut bytes, mut size) = (0, 0, 0);
-        if let Some(bundle) = engine.bundle() {
-            (files, bytes, size) = (bundle.files.len(), bundle.content(), bundle.size());
+        let bundle = engine.bundle();
+        let apart = bundle.as_ref().is_some_and(|bundle| self.goes_apart(bundle.size));
+        let way = Way { alone: self.lock.is_exclusive(), file: apart.then(|| format!("{run}.bundle")) };
+        let script = engine.script(root.as_deref(), &run, &way, bundle.as_ref());
+        let to = way.file.map(|name| match &root {
+            Some(root) => format!("{root}/.crabbox/sync/{name}"),
+            None => format!(".crabbox/sync/{name}"),
+        });
+        let sends = bundle.is_some();
+        if let Some(bundle) = &bundle {
+            synced.files += bundle.count();
+            synced.bytes += bundle.content;
         }
-        let apart = size > 0 && self.goes_apart(size);
-        let place = format!(".crabbox/sync/{run}.bundle");
-        let to = apart.then(|| root.as_ref().map_or(place.clone(), |root| format!("{root}/{place}")));
-        let script = engine.script(root.as_deref(), &run, alone, to.as_deref());
-        let input = if apart { Vec::new() } else { script.clone() };
-        let packed = pack(engine.clone(), directory.path().join("bundle"), input, bytes, interrupts).await?;
-        if size > 0 {
+        let first = if apart { Vec::new() } else { script.clone() };
+        let packed = pack(engine.clone(), bundle, directory.path().join("bundle"), first, interrupts).await?;
+        if sends {
             synced.phase("bundle", begun.elapsed());
         }
         let sending = Instant::now();
@@ -172,10 +176,8 @@ impl Held<'_> {
         if said.code == Some(0) {
             self.forget_run(&run)?;
         }
-        synced.phase(if size > 0 { "apply" } else { "check" }, sending.elapsed());
+        synced.phase(if sends { "apply" } else { "check" }, sending.elapsed());
         synced.took += begun.elapsed();
-        synced.files += files;
-        synced.bytes += bytes;
         Ok(said)
     }
 
@@ -272,11 +274,12 @@ impl Synced {
 /// Writes what a request sends to a file: the script, if it goes first, and the bundle.
 async fn pack(
     engine: Arc<Engine>,
+    bundle: Option<Bundle>,
     path: PathBuf,
     script: Vec<u8>,
-    bytes: u64,
     interrupts: &mut Interrupts,
 ) -> Result<FileRef> {
+    let bytes = bundle.as_ref().map_or(0, |bundle| bundle.content);
     let progress = Arc::new(Progress::of_bytes("packing the tree", bytes));
     let seen = progress.clone();
     let work = move |stop: Stop| {
@@ -284,7 +287,8 @@ async fn pack(
         let file = file_at(&path, |out| {
             let mut out = Watched { sink: out, stop, written: 0 };
             out.write_all(&script)?;
-            engine.write(&mut out, &mut |done| seen.done(done)).map_err(|error| {
+            let Some(bundle) = &bundle else { return Ok(()) };
+            engine.write(bundle, &mut out, &mut |done| seen.done(done)).map_err(|error| {
                 failure = Some(error);
                 io::Error::other("the bundle failed")
             })

@@ -78,8 +78,12 @@ impl Lease {
     }
 
     pub(super) fn input(&self, engine: &Engine) -> Vec<u8> {
-        let mut input = engine.script(None, &run_id(), true, None);
-        engine.write(&mut input, &mut |_| ()).unwrap();
+        let bundle = engine.bundle();
+        let way = Way { alone: true, file: None };
+        let mut input = engine.script(None, &run_id(), &way, bundle.as_ref());
+        if let Some(bundle) = bundle {
+            engine.write(&bundle, &mut input, &mut |_| ()).unwrap();
+        }
         input
     }
 
@@ -110,7 +114,7 @@ impl Lease {
         let mut engine = self.engine(how);
         let mut sent = Vec::new();
         loop {
-            sent.push(engine.bundle().map(|bundle| bundle.files.len()));
+            sent.push(engine.bundle().map(|bundle| bundle.count()));
             let Answer { code, stdout, stderr } = self.request(&engine);
             if engine.heard(code, &stdout, &stderr)? == Heard::Done {
                 return Ok(sent);
@@ -376,7 +380,7 @@ fn an_unfinished_sync_is_finished_alone_before_anything_else() {
 
     let mut beside = lease.engine(Apply::Update);
     assert!(beside.is_up_to_date());
-    let answer = lease.send(beside.script(None, &run_id(), false, None));
+    let answer = lease.send(beside.script(None, &run_id(), &Way::default(), None));
     assert_eq!(answer.stdout, b"pending\n");
     assert_eq!(beside.heard(answer.code, &answer.stdout, b"").unwrap(), Heard::Again);
     assert_eq!(lease.tree()[&b"a"[..]], b"644 1", "it was not alone");
@@ -441,12 +445,12 @@ fn a_large_bundle_is_compressed_where_the_lease_can_read_that() {
     let lease = Lease::new();
     lease.write("large", &"x".repeat(100_000));
     let engine = lease.engine(Apply::Update);
-    assert!(engine.is_compressed());
-    let bundle = engine.bundle().unwrap().size();
+    let bundle = engine.bundle().unwrap();
+    assert!(bundle.is_compressed());
     let [mut one, mut two] = [Vec::new(), Vec::new()];
-    engine.write(&mut one, &mut |_| ()).unwrap();
-    engine.write(&mut two, &mut |_| ()).unwrap();
-    assert!(one == two && (one.len() as u64) < bundle / 10, "{} of {bundle}", one.len());
+    engine.write(&bundle, &mut one, &mut |_| ()).unwrap();
+    engine.write(&bundle, &mut two, &mut |_| ()).unwrap();
+    assert!(one == two && (one.len() as u64) < bundle.size / 10, "{} of {}", one.len(), bundle.size);
     lease.sync();
     assert_eq!(lease.tree(), without_git(&lease));
 
@@ -474,9 +478,10 @@ fn a_bundle_is_never_larger_than_was_said() {
     }
     let mut engine = lease.engine(Apply::Update);
     engine.uncompressed();
+    let bundle = engine.bundle().unwrap();
     let mut written = Vec::new();
-    engine.write(&mut written, &mut |_| ()).unwrap();
-    assert_eq!(engine.bundle().unwrap().size(), written.len() as u64);
+    engine.write(&bundle, &mut written, &mut |_| ()).unwrap();
+    assert_eq!(bundle.size, written.len() as u64);
 }
 
 #[test]
