@@ -225,3 +225,31 @@ fn sync_plan_says_that_a_run_would_fail_and_does_not_fail() {
     let (code, stdout, stderr) = world.run(&["sync-plan"]);
     assert_eq!((code, stdout.as_str()), (6, ""), "{stderr}");
 }
+
+#[test]
+fn sync_plan_says_what_a_lease_lacks_and_changes_nothing_there() {
+    for plugin in [Plugin::Local, Plugin::Python, Plugin::Sh] {
+        let Some(world) = World::with(plugin) else { continue };
+        world.write("gone", "1");
+        world.write("kept", "1");
+        world.ok(&["warmup", "--provider", plugin.name(), "--slug", "demo"]);
+        let lease = |world: &World| plan(world, &["--id", "demo"])["lease"].clone();
+        let all = plan(&world, &[])["candidate"].clone();
+        assert_eq!(lease(&world)["send"], all, "{plugin:?}: it holds nothing yet");
+        world.ok(&["run", "--id", "demo", "--", "sh", "-c", "echo changed >kept"]);
+        let _ = fs::remove_file(world.repo().join("gone"));
+        world.write("new", "12");
+        let found = lease(&world);
+        assert_eq!(found["send"], json!({"files": 2, "bytes": 3}), "{plugin:?}");
+        assert_eq!((&found["remove"], &found["dirty"]), (&json!(["gone"]), &json!(["kept"])), "{plugin:?}");
+        assert_eq!(found["base"].as_str().map(str::len), Some(64), "{plugin:?}");
+        let seen = world.ok(&["run", "--id", "demo", "--no-sync", "--", "cat", "gone", "kept"]);
+        assert_eq!(seen, "1changed\n", "{plugin:?}: nothing was changed");
+        assert_has(
+            &world.ok(&["sync-plan", "--id", "demo"]),
+            &["to send", "to remove there", "changed there"],
+        );
+        world.ok(&["stop", "demo"]);
+        assert_nothing_left(&world, plugin);
+    }
+}

@@ -90,7 +90,7 @@ pub(crate) async fn run(mut words: Vec<OsString>) -> Result<u8> {
         Command::List(args) => commands::list(&host, args).await.map(|()| 0),
         Command::Status(args) => commands::status(&host, args, selection).await,
         Command::Stop(args) => commands::stop(&host, args, selection).await.map(|()| 0),
-        Command::SyncPlan(args) => commands::sync_plan(&host, &args).map(|()| 0),
+        Command::SyncPlan(args) => commands::sync_plan(&host, &args, &selection).await.map(|()| 0),
         Command::Cleanup(args) => commands::cleanup(&host, args).await,
         Command::Doctor(args) => commands::doctor(&host, args, selection).await,
         Command::Plugins(PluginsCommand::List(args)) | Command::Providers(args) => {

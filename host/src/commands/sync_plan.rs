@@ -5,14 +5,23 @@ use crabbox_protocol::records::{
     GuardrailMetric, GuardrailReason, GuardrailStatus, SyncGuardrail, SyncPlan, SyncSize,
 };
 
+use super::ProviderArgs;
 use crate::error::Result;
-use crate::host::Host;
+use crate::host::{Host, Selection};
 use crate::output::{self, foreign, human, table};
-use crate::sync::{Filter, Guard, a_few, find_root, plan};
+use crate::sync::{Apply, Filter, Guard, a_few, find_root, plan};
+use crate::workflow::compare;
 
 /// Show what a run would bring over
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SyncPlanArgs {
+    /// Compare with what this lease holds, by id or slug
+    #[arg(long, value_name = "LEASE")]
+    pub(crate) id: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) provider: ProviderArgs,
+
     /// Name this many of the largest files and directories
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) limit: usize,
@@ -22,11 +31,17 @@ pub(crate) struct SyncPlanArgs {
     pub(crate) json: bool,
 }
 
-pub(crate) fn sync_plan(host: &Host, args: &SyncPlanArgs) -> Result<()> {
+pub(crate) async fn sync_plan(host: &Host, args: &SyncPlanArgs, selection: &Selection) -> Result<()> {
+    let claim = args.id.as_deref().map(|id| host.claims().find(id, selection.explicit())).transpose()?;
     let root = find_root(host.env.cwd())?;
     let filter = Filter::of(&root, &host.settings.sync_exclude.value, &host.settings.sync_include.value)?;
     let guard = Guard::of(&host.settings, false);
-    let (_, plan) = plan(&root, &filter, &guard, args.limit)?;
+    let (tree, mut plan) = plan(&root, &filter, &guard, args.limit)?;
+    if let Some(claim) = &claim {
+        let chosen = host.chosen_for_with(claim, selection).await?;
+        let how = if host.settings.sync_delete.value { Apply::Update } else { Apply::Add };
+        plan.lease = Some(compare(host, chosen, claim, tree, how).await?);
+    }
     if args.json {
         return output::json(&plan);
     }
@@ -48,6 +63,14 @@ fn render(plan: &SyncPlan) -> String {
     {
         if !paths.is_empty() {
             rows.push(vec![what.to_owned(), paths.len().to_string(), "-".to_owned(), names(paths)]);
+        }
+    }
+    if let Some(lease) = &plan.lease {
+        rows.push(size("to send", &lease.send));
+        for (what, paths) in [("to remove there", &lease.remove), ("changed there", &lease.dirty)] {
+            if !paths.is_empty() {
+                rows.push(vec![what.to_owned(), paths.len().to_string(), "-".to_owned(), names(paths)]);
+            }
         }
     }
     let mut text = format!("{}\nguardrail: {}\n", table(&rows), verdict(&plan.guardrail));

@@ -21,6 +21,10 @@ use crate::exit::Exit;
 use crate::output::foreign;
 use crate::remote::Script;
 
+mod question;
+
+pub(crate) use question::Difference;
+
 const APPLY: &str = include_str!("apply.sh");
 
 /// How often a lease may answer that its tree is another than was thought.

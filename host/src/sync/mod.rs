@@ -20,7 +20,7 @@ mod tree;
 
 pub(crate) use bases::{Bases, forget_lost_leases};
 pub(crate) use bundle::{Bundle, pack_workspace};
-pub(crate) use engine::{Apply, Engine, Heard, Way, failed, finish_script};
+pub(crate) use engine::{Apply, Difference, Engine, Heard, Way, failed, finish_script};
 pub(crate) use filter::Filter;
 pub(crate) use git::find_root;
 pub(crate) use guard::Guard;

@@ -5,6 +5,7 @@
 
 mod acquire;
 mod cleanup;
+mod compare;
 mod execute;
 mod heartbeat;
 mod held;
@@ -20,6 +21,7 @@ mod timing;
 
 pub(crate) use acquire::Wish;
 pub(crate) use cleanup::{Cleanup, cleanup};
+pub(crate) use compare::compare;
 pub(crate) use execute::Job;
 pub(crate) use held::{believed, same_scope, stop_command};
 pub(crate) use make::warm_up;

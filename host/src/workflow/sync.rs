@@ -21,7 +21,7 @@ use crate::output::{human, say};
 use crate::paths::Paths;
 use crate::progress::{Progress, shown_while};
 use crate::provider::{Ask, Event, Interrupts};
-use crate::sync::{Apply, Bases, Bundle, Engine, Heard, Tree, Way, finish_script, manifest_of};
+use crate::sync::{Apply, Bases, Bundle, Difference, Engine, Heard, Tree, Way, finish_script, manifest_of};
 
 /// How long a sync may take, however small the tree.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
@@ -246,6 +246,24 @@ impl Held<'_> {
             }
         }
         error
+    }
+
+    /// Asks what the lease holds, and changes nothing there.
+    pub(super) async fn compare(
+        &mut self,
+        engine: &mut Engine,
+        interrupts: &mut Interrupts,
+    ) -> Result<Difference> {
+        loop {
+            let directory = RunDir::create(&self.host.paths, new_run_id()?)?;
+            let script = engine.question(self.claim.lease.root.as_deref(), directory.id());
+            let script = directory.file("script", |out| out.write_all(&script))?;
+            let said = self.script(&directory, script, LONGEST, interrupts, &mut |_| ()).await;
+            let Said { code, output } = said.map_err(|error| in_sync(error.into()))?;
+            if let Some(difference) = engine.answered(code, &output.stdout, &output.stderr)? {
+                return Ok(difference);
+            }
+        }
     }
 
     /// Finishes a sync that was begun and whose host died, before anything else is done with the lease.

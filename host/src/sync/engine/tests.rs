@@ -363,6 +363,51 @@ fn the_leases_marker_is_believed_and_not_what_is_known_here() {
 }
 
 #[test]
+fn what_a_lease_holds_is_told_and_left_as_it_is() {
+    let lease = Lease::new();
+    let compare = || {
+        let mut engine = lease.engine(Apply::Update);
+        loop {
+            let Answer { code, stdout, stderr } = lease.send(engine.question(None, &run_id()));
+            if let Some(difference) = engine.answered(code, &stdout, &stderr)? {
+                return Ok::<_, Error>(difference);
+            }
+        }
+    };
+    for path in ["a", "b", "gone"] {
+        lease.write(path, "12345");
+    }
+    let nothing = compare().unwrap();
+    assert_eq!((nothing.base, nothing.send), (None, (3, 15)));
+    assert!(!lease.ws().exists());
+    lease.sync();
+    let marker = lease.engine(Apply::Update).marker;
+    assert_eq!(compare().unwrap(), Difference { base: Some(marker.clone()), ..Difference::default() });
+    fs::write(lease.ws().join("b"), "!").unwrap();
+    lease.write("a", "1234567");
+    fs::remove_file(lease.here().join("gone")).unwrap();
+    let before = lease.tree();
+    let expected = Difference {
+        base: Some(marker.clone()),
+        send: (2, 12),
+        remove: vec!["gone".into()],
+        dirty: vec!["b".into()],
+    };
+    assert_eq!(compare().unwrap(), expected);
+    // Another tree is thought to be there.
+    lease.engine(Apply::Update).announce();
+    assert_eq!(compare().unwrap(), expected);
+    fs::remove_dir_all(lease.directory.path().join("cache/leases")).unwrap();
+    let unknown = compare().unwrap();
+    assert_eq!((unknown.base, unknown.send), (Some(marker), (2, 12)), "everything, as far as is known");
+    assert_eq!(lease.tree(), before);
+    fs::rename(lease.there().join(".crabbox/sync"), lease.there().join(".crabbox/redo")).unwrap();
+    fs::create_dir(lease.there().join(".crabbox/sync")).unwrap();
+    fs::rename(lease.there().join(".crabbox/redo"), lease.there().join(".crabbox/sync/redo")).unwrap();
+    assert!(compare().unwrap_err().message.contains("not finished"));
+}
+
+#[test]
 fn an_unfinished_sync_is_finished_alone_before_anything_else() {
     let lease = Lease::new();
     lease.write("a", "1");
