@@ -83,11 +83,8 @@ cbx_say_dirty() {
 }
 # The index is taken when the clock has moved on, so that any later change shows in it.
 cbx_mark() {
-  rm -f id
-  if [ ! -f "$1/id" ]; then
-    rm -f index
-    return
-  fi
+  [ ! -e id ] || rm -f id || return
+  [ -f "$1/id" ] || return 0
   case $(stat "$cbx_flag" "$cbx_format" "$1/id") in
     *.000000000*) sleep 1 ;;
     *) sleep 0.02 2>/dev/null || sleep 1 ;;
@@ -162,8 +159,8 @@ fi
 for cbx_old in *.bundle; do
   [ "$cbx_old" = "$cbx_file" ] || rm -f "$cbx_old"
 done
-rm -rf stage && mkdir stage || cbx_fail "cannot make $PWD/stage"
-rmdir "$cbx_ws" 2>/dev/null
+{ [ ! -e stage ] || rm -rf stage; } && mkdir stage || cbx_fail "cannot make $PWD/stage"
+[ ! -d "$cbx_ws" ] || rmdir "$cbx_ws" 2>/dev/null
 # In a new tree files keep our times. In one that has been used they get this machine's, so that what was
 # built from the old ones is older.
 cbx_tar=-xpof
@@ -188,8 +185,7 @@ if [ "$cbx_tar" = -xpof ]; then
     # What is from the future here would be built again and again.
     find stage/files -type f -newer stage/id -exec touch {} +
   fi
-  rm -f id
-  mv stage/managed managed && mv stage/dirs dirs && mv stage/files "$cbx_ws" && cbx_mark stage ||
+  { [ ! -e id ] || rm -f id; } && mv stage/managed stage/dirs . && mv stage/files "$cbx_ws" && cbx_mark stage ||
     cbx_fail 'cannot place the files'
   rm -rf stage
   cbx_answer applied

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How much captured output is kept, per stream.
-const CAPTURE: usize = 64 * 1024;
+const CAPTURE: usize = 1024 * 1024;
 
 /// The way that the output of one run takes.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Relay {
         Ok(relay)
     }
 
-    /// To the host, at most 64 KiB of each stream. With `directory` the plugin writes to FIFOs that are
+    /// To the host, at most 1 MiB of each stream. With `directory` the plugin writes to FIFOs that are
     /// made there.
     pub(crate) fn capture(directory: Option<&Path>) -> Result<Self> {
         let (kept, shared, broken) = Default::default();

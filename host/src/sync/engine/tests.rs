@@ -530,6 +530,21 @@ fn a_bundle_is_never_larger_than_was_said() {
 }
 
 #[test]
+fn what_a_formatter_changed_there_is_sent_again_and_nothing_else_however_much_it_is() {
+    let lease = Lease::new();
+    let name = |n: usize| format!("{}/{n:04}", "d".repeat(80));
+    for n in 0..3_000 {
+        lease.write(&name(n), "1");
+    }
+    lease.sync();
+    for n in 100..3_000 {
+        fs::write(lease.ws().join(name(n)), "formatted").unwrap();
+    }
+    assert_eq!(lease.sync(), [None, Some(2_900)]);
+    assert_eq!(lease.tree(), without_git(&lease));
+}
+
+#[test]
 fn a_lease_that_never_stands_still_is_given_up() {
     let lease = Lease::new();
     lease.write("a", "1");
@@ -538,6 +553,55 @@ fn a_lease_that_never_stands_still_is_given_up() {
     let answers = (0..10).map(|_| engine.heard(Some(0), b"dirty\na\n", b""));
     let error = answers.take_while(|answer| answer.as_ref().is_ok()).count();
     assert_eq!(error, TRIES as usize - 1);
+}
+
+/// A lease whose `cp` does what the script says before it is the real one.
+fn with_cp(script: &str) -> (Lease, tempfile::TempDir) {
+    let tools = tempfile::tempdir().unwrap();
+    let (cp, real) = (tools.path().join("cp"), which::which("cp").unwrap());
+    fs::write(&cp, format!("#!/bin/sh\n{script}\nexec {} \"$@\"\n", real.display())).unwrap();
+    fs::set_permissions(&cp, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let path = std::iter::once(tools.path().to_owned()).chain(std::env::split_paths(&path));
+    let toolbox = Toolbox { path: std::env::join_paths(path).unwrap(), ..toolbox("sh").unwrap() };
+    (Lease::of(toolbox), tools)
+}
+
+#[test]
+fn a_file_system_without_hard_links_gets_copies() {
+    let (lease, _tools) = with_cp("case $1 in *l*) echo 'not supported' >&2; exit 1 ;; esac");
+    lease.write("a", "1");
+    lease.write("dir/b", "1");
+    lease.sync();
+    fs::hard_link(lease.ws().join("a"), lease.ws().join("theirs")).unwrap();
+    lease.write("a", "2");
+    lease.write("dir/b", "2");
+    assert_eq!(lease.sync(), [Some(2)]);
+    assert_eq!(fs::read(lease.ws().join("theirs")).unwrap(), b"1", "nothing is written through a link");
+    fs::remove_file(lease.ws().join("theirs")).unwrap();
+    assert_eq!(lease.tree(), without_git(&lease));
+    assert_eq!(lease.sync(), [None]);
+}
+
+#[test]
+fn what_fails_after_the_commit_is_finished_by_the_next_sync() {
+    let (lease, tools) =
+        with_cp("[ ! -e \"${0%/*}/full\" ] || { echo 'No space left on device' >&2; exit 1; }");
+    lease.write("a", "1");
+    lease.write("b", "1");
+    lease.sync();
+    lease.write("a", "2");
+    fs::remove_file(lease.here().join("b")).unwrap();
+    fs::write(tools.path().join("full"), "").unwrap();
+    let error = lease.sync_as(Apply::Update).unwrap_err();
+    assert_eq!(error.exit, Exit::Sync);
+    assert!(error.causes[0].contains("No space left on device"), "{error:?}");
+    assert!(error.causes[0].contains("the next sync goes on from here"), "{error:?}");
+    let error = lease.sync_as(Apply::Update).unwrap_err();
+    assert!(error.causes[0].contains("cannot finish the last sync"), "{error:?}");
+    fs::remove_file(tools.path().join("full")).unwrap();
+    lease.sync();
+    assert_eq!(lease.tree(), without_git(&lease));
 }
 
 #[test]
