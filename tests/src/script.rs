@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::{World, binary};
+use crate::{World, binaries};
 
 /// What every provider of a test says about itself, unless the test says otherwise.
 fn manifest(name: &str, changes: &Value) -> String {
@@ -51,7 +51,7 @@ impl World {
         for (key, value) in changes.as_object().unwrap_or(&Map::new()) {
             all[key] = value.clone();
         }
-        let local = quoted(&binary("crabbox-provider-local").display().to_string());
+        let local = quoted(&binaries(self.profile()).join("crabbox-provider-local").display().to_string());
         let manifest = quoted(&manifest(name, &all));
         let first = format!("IFS= read -r line; request; ok {manifest}");
         self.provider_that(name, &format!("{ANSWERS}{local} --stdio | {{ {first}; exec cat; }}"))

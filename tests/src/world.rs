@@ -89,6 +89,11 @@ impl World {
         Some(world)
     }
 
+    /// How its executables are built.
+    pub(crate) fn profile(&self) -> Profile {
+        self.profile
+    }
+
     /// The world's directory.
     pub fn root(&self) -> PathBuf {
         self.directory.path().canonicalize().expect("the directory is there")
