@@ -298,6 +298,10 @@ fn first_line(path: &Path) -> &[u8] {
 }
 
 #[cfg(test)]
+mod harness;
+#[cfg(test)]
 mod rounds;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trouble;

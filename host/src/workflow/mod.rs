@@ -4,6 +4,7 @@
 //! `status` and `cleanup`.
 
 mod acquire;
+mod aside;
 mod cleanup;
 mod compare;
 mod execute;

@@ -4,12 +4,12 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crabbox_protocol::records::Phase;
 use crabbox_protocol::{FileRef, Limits, Method, PutParams, RunId, feature};
 
+use super::aside::{Stop, Watched, aside};
 use super::held::{AskError, Held};
 use super::ms;
 use super::script::Said;
@@ -319,53 +319,6 @@ async fn pack(
         }
     };
     shown_while(&progress, aside(interrupts, work)).await
-}
-
-/// Whether work that nobody waits for any more should end.
-type Stop = Arc<AtomicBool>;
-
-/// Does work on a thread of its own, until the user interrupts.
-async fn aside<T: Send + 'static>(
-    interrupts: &mut Interrupts,
-    work: impl FnOnce(Stop) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let stop = Stop::default();
-    let told = stop.clone();
-    let mut work = tokio::task::spawn_blocking(move || work(told));
-    tokio::select! {
-        biased;
-        done = &mut work => {
-            done.unwrap_or_else(|error| Err(Error::failure("reading the tree ended badly").cause(error)))
-        }
-        number = interrupts.next() => {
-            stop.store(true, Ordering::Relaxed);
-            // What writes a file sees it with the next bytes; what only reads is not waited for.
-            let _ = tokio::time::timeout(Duration::from_millis(200), work).await;
-            Err(Error::new(Exit::Signal(number), "interrupted"))
-        }
-    }
-}
-
-/// Counts what is written, until it is told to stop.
-struct Watched<W> {
-    sink: W,
-    stop: Stop,
-    written: u64,
-}
-
-impl<W: Write> Write for Watched<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(io::Error::other("interrupted"));
-        }
-        let count = self.sink.write(bytes)?;
-        self.written += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
-    }
 }
 
 /// The largest bundle that the provider takes.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::tests::{Lease, tree_at};
+use super::harness::{Lease, make_way, members, remove, remove_and_write, tree_at};
 use super::*;
 use crate::testing::toolbox;
 
@@ -365,45 +365,4 @@ fn clone((path, what): (&Vec<u8>, &Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
 fn shown(tree: &Tree) -> BTreeMap<String, String> {
     let text = |bytes: &Vec<u8>| bytes.escape_ascii().to_string();
     tree.iter().map(|(path, what)| (text(path), text(what))).collect()
-}
-
-fn remove(path: &Path) {
-    if path.is_dir() && !path.is_symlink() {
-        fs::remove_dir_all(path).unwrap();
-    } else {
-        let _ = fs::remove_file(path);
-    }
-}
-
-fn remove_and_write(path: &Path, content: &[u8]) {
-    remove(path);
-    fs::write(path, content).unwrap();
-}
-
-/// Makes the directories that a path is in, whatever is there.
-fn make_way(root: &Path, path: &Path) {
-    let mut at = root.to_owned();
-    for name in path.parent().unwrap() {
-        at.push(name);
-        if at.is_symlink() || at.is_file() {
-            remove(&at);
-        }
-        if !at.exists() {
-            fs::create_dir(&at).unwrap();
-        }
-    }
-}
-
-/// How many processes of a group are alive.
-fn members(group: Pid) -> usize {
-    let alive = |stat: String| {
-        let mut fields = stat.rsplit(')').next().unwrap().split_whitespace();
-        let state = fields.next();
-        !matches!(state, Some("Z" | "X")) && fields.nth(1) == Some(&group.as_raw_nonzero().to_string())
-    };
-    let stats = fs::read_dir("/proc").unwrap().flatten();
-    stats
-        .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok())
-        .filter(|stat| alive(stat.clone()))
-        .count()
 }
