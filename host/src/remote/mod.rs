@@ -75,8 +75,9 @@ impl Script {
         self.0.push(b'\n');
     }
 
-    /// Notes on the lease who has to be ended to end this run.
+    /// Notes on the lease who has to be ended to end this run, and marks what it starts.
     pub(crate) fn record(&mut self, run: &RunId) {
+        self.export("CRABBOX_RUN_ID", OsStr::new(run.as_str()));
         self.line(&format!("cbx_run={run}"));
         self.source(RECORD);
     }
@@ -125,7 +126,6 @@ pub(crate) fn run_script(
     for (name, value) in env {
         script.export(name, value);
     }
-    script.export("CRABBOX_RUN_ID", OsStr::new(run.as_str()));
     script.record(run);
     match command {
         UserCommand::Argv(words) => script.words("set --", words.iter().map(OsString::as_os_str)),
