@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
 mod bad_input;
+mod build;
 mod config;
 mod crash;
 mod docs;
