@@ -12,4 +12,5 @@ mod output;
 mod plugins;
 mod signals;
 mod support;
+mod templates;
 mod tree;

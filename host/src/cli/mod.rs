@@ -15,7 +15,7 @@ use crate::config::{self, Env, HostFlags, ShowArgs};
 use crate::error::Result;
 use crate::host::Host;
 use crate::output::warn;
-use crate::plugins::{self, DescribeArgs, ListArgs as PluginsListArgs};
+use crate::plugins::{self, DescribeArgs, ListArgs as PluginsListArgs, NewArgs};
 
 /// Runs a command on your working tree, somewhere else, and leaves nothing behind
 #[derive(Debug, Parser)]
@@ -54,6 +54,8 @@ enum PluginsCommand {
     List(PluginsListArgs),
     /// Say what a provider can do and how it is configured
     Describe(DescribeArgs),
+    /// Write a provider that works, to start from
+    New(NewArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,6 +100,9 @@ pub(crate) async fn run(mut words: Vec<OsString>) -> Result<u8> {
         }
         Command::Plugins(PluginsCommand::Describe(args)) => {
             plugins::describe(&host.plugins, &args).await.map(|()| 0)
+        }
+        Command::Plugins(PluginsCommand::New(args)) => {
+            plugins::new(&host.plugins, host.env.cwd(), &args).map(|()| 0)
         }
         Command::Config(ConfigCommand::Show(args)) => {
             config::show(&args, &host.env, &host.paths, &host.files).await.map(|()| 0)

@@ -15,6 +15,7 @@ pub(crate) const HOST_FLAGS: &[&str] = &[
     "all",
     "allow-env",
     "crew",
+    "dir",
     "dry-run",
     "expose",
     "feature",
@@ -29,7 +30,9 @@ pub(crate) const HOST_FLAGS: &[&str] = &[
     "keep",
     "keep-on-failure",
     "kind",
+    "kit",
     "label",
+    "lang",
     "lease-id",
     "limit",
     "no-sync",
@@ -108,7 +111,7 @@ pub(crate) fn check(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
 }
 
 /// What a name means already.
-fn taken(name: &str) -> Option<String> {
+pub(super) fn taken(name: &str) -> Option<String> {
     if HOST_KEYS.contains(&name) {
         return Some("a key of crabbox's own in configuration files".to_owned());
     }

@@ -2,7 +2,7 @@
 //!
 //! `discovery` finds executables without starting any, `cache` remembers what each said about itself,
 //! `check` says whether that is acceptable, `env` decides which variables a plugin gets. `list` and
-//! `describe` print.
+//! `describe` print, `new` writes a plugin to start from.
 
 mod cache;
 mod check;
@@ -10,6 +10,8 @@ mod describe;
 mod discovery;
 mod env;
 mod list;
+mod new;
+mod templates;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +26,7 @@ pub(crate) use describe::{DescribeArgs, describe};
 pub(crate) use discovery::{Discovered, Found};
 pub(crate) use env::credential_names;
 pub(crate) use list::{ListArgs, list};
+pub(crate) use new::{NewArgs, new};
 
 #[cfg(test)]
 pub(crate) use check::HOST_FLAGS;

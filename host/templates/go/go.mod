@@ -1,0 +1,3 @@
+module crabbox-provider-example
+
+go 1.19
