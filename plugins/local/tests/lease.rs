@@ -21,7 +21,7 @@ fn the_manifest_is_pure_and_says_what_there_is() {
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
     assert_eq!((&bare["name"], &bare["lifecycle"]), (&json!("local"), &json!("leased")));
     assert_eq!(bare["targets"], json!([std::env::consts::OS]));
-    assert_eq!(bare["features"], json!(["cancel", "outputPaths", "concurrent"]));
+    assert_eq!(bare["features"], json!(["cancel", "outputPaths", "nearby", "concurrent"]));
     assert_eq!(bare["limits"], json!({"createSettleMs": 0}));
     let methods = bare["methods"].as_array().unwrap();
     for method in "configure doctor acquire resolve run put kill release touch list".split(' ') {
