@@ -67,8 +67,8 @@ static DRAWN: AtomicBool = AtomicBool::new(false);
 
 /// Draws a line on the terminal in the place of the one that was drawn before.
 pub(crate) fn draw(line: &str) {
-    let width = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).map_or(80, |size| size.ws_col);
-    let width = usize::from(width.max(20)) - 1;
+    let columns = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).map_or(0, |size| size.ws_col);
+    let width = if columns == 0 { 79 } else { usize::from(columns) - 1 };
     let line: String = without_secrets(line).chars().take(width).collect();
     DRAWN.store(true, Ordering::Relaxed);
     write_stderr(&format!("{ERASE}{line}"));
