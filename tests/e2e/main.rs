@@ -9,6 +9,7 @@ mod docs;
 mod first_run;
 mod lease;
 mod output;
+mod pins;
 mod plugins;
 mod signals;
 mod support;

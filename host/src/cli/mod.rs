@@ -15,7 +15,7 @@ use crate::config::{self, Env, HostFlags, ShowArgs};
 use crate::error::Result;
 use crate::host::Host;
 use crate::output::warn;
-use crate::plugins::{self, DescribeArgs, ListArgs as PluginsListArgs, NewArgs};
+use crate::plugins::{self, DescribeArgs, ListArgs as PluginsListArgs, NewArgs, PinArgs};
 
 /// Runs a command on your working tree, somewhere else, and leaves nothing behind
 #[derive(Debug, Parser)]
@@ -56,6 +56,10 @@ enum PluginsCommand {
     Describe(DescribeArgs),
     /// Write a provider that works, to start from
     New(NewArgs),
+    /// Start a plugin only while it is the executable that it is now
+    Pin(PinArgs),
+    /// Start a plugin whatever it becomes, as one that was never pinned
+    Unpin(PinArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,6 +108,8 @@ pub(crate) async fn run(mut words: Vec<OsString>) -> Result<u8> {
         Command::Plugins(PluginsCommand::New(args)) => {
             plugins::new(&host.plugins, host.env.cwd(), &args).map(|()| 0)
         }
+        Command::Plugins(PluginsCommand::Pin(args)) => plugins::pin(&host.plugins, &args).map(|()| 0),
+        Command::Plugins(PluginsCommand::Unpin(args)) => plugins::unpin(&host.plugins, &args).map(|()| 0),
         Command::Config(ConfigCommand::Show(args)) => {
             config::show(&args, &host.env, &host.paths, &host.files).await.map(|()| 0)
         }

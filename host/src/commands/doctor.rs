@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::host::{Chosen, Host, Selection};
 use crate::output::{self, foreign, table};
 use crate::paths::private_dir;
-use crate::provider::{Ask, Locks, Session, Spawn};
+use crate::provider::{Ask, Locks};
 
 /// Check this machine and the provider
 #[derive(Debug, Clone, Args)]
@@ -114,15 +114,9 @@ fn config(host: &Host) -> DoctorRow {
 /// The plugin: its handshake, what it thinks of the configuration, and its own checks.
 async fn provider(host: &Host, chosen: &Chosen, params: DoctorParams, checks: &mut Vec<DoctorRow>) {
     let name = || Some(chosen.name.clone());
-    let spawn = Spawn {
-        provider: chosen.name.clone(),
-        path: chosen.found.path.clone(),
-        env: chosen.env.clone(),
-        locks: Locks::default(),
-    };
-    let mut session = match Session::open(&spawn).await {
+    let mut session = match chosen.open(host, Locks::default()).await {
         Ok(session) => session,
-        Err(error) => return checks.push(failed("plugin", &error.into(), &chosen.name)),
+        Err(error) => return checks.push(failed("plugin", &error, &chosen.name)),
     };
     let manifest = session.manifest();
     let message = format!(

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::output::{foreign, hide, warn};
 use crate::plugins::Found;
-use crate::provider::{Locks, Session, Spawn};
+use crate::provider::{Locks, Session};
 
 /// A provider with its configuration.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl Chosen {
 
     /// Starts the plugin and configures it. Everything that is wrong with the configuration is one error.
     pub(crate) async fn connect(&self, host: &Host, locks: Locks) -> Result<(Session, ConfigureResult)> {
-        let session = self.open(locks).await?;
+        let session = self.open(host, locks).await?;
         if *session.manifest() != self.manifest {
             host.plugins.observed(&self.found, session.manifest())?;
         }
@@ -93,13 +93,8 @@ impl Chosen {
     }
 
     /// Starts the plugin.
-    pub(super) async fn open(&self, locks: Locks) -> Result<Session> {
-        let spawn = Spawn {
-            provider: self.name.clone(),
-            path: self.found.path.clone(),
-            env: self.env.clone(),
-            locks,
-        };
+    pub(crate) async fn open(&self, host: &Host, locks: Locks) -> Result<Session> {
+        let spawn = host.plugins.spawn(&self.found, &self.env, locks)?;
         Ok(Session::open(&spawn).await?)
     }
 

@@ -56,7 +56,7 @@ impl Selection {
         chosen: Chosen,
         locks: impl Fn() -> Result<Locks>,
     ) -> Result<(Chosen, Session, ConfigureResult)> {
-        let session = chosen.open(locks()?).await?;
+        let session = chosen.open(host, locks()?).await?;
         if *session.manifest() == chosen.manifest {
             let (session, configured) = chosen.configure(session).await?;
             return Ok((chosen, session, configured));
@@ -66,7 +66,7 @@ impl Selection {
         observed?;
         let chosen = self.choose(host).await?;
         crate::workflow::check_manifest(&chosen)?;
-        let session = chosen.open(locks()?).await?;
+        let session = chosen.open(host, locks()?).await?;
         let (session, configured) = chosen.configure(session).await?;
         Ok((chosen, session, configured))
     }

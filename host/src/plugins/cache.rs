@@ -11,11 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crabbox_protocol::Manifest;
-use crabbox_protocol::records::PluginState;
+use crabbox_protocol::records::{PinState, PluginState};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::discovery::{Found, Identity};
+use super::pins::Pins;
 use super::{AT_ONCE, check};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -69,12 +70,15 @@ pub(crate) struct Refusal {
     /// What a command exits with that needs the plugin, where the state does not say it.
     #[serde(skip)]
     pub(crate) exit: Option<Exit>,
+    /// Whether that is because of a pin.
+    #[serde(skip)]
+    pub(crate) pin: Option<PinState>,
 }
 
 impl From<ProviderError> for Refusal {
     fn from(error: ProviderError) -> Self {
         let (state, hint, exit) = (error.state(), error.hint(), Some(error.exit()));
-        Self { state, reason: Error::from(error).to_string(), hint, exit }
+        Self { state, reason: Error::from(error).to_string(), hint, exit, pin: None }
     }
 }
 
@@ -113,11 +117,26 @@ pub(super) struct Manifests {
     directory: PathBuf,
     /// What a plugin gets to say who it is.
     env: Vec<(OsString, OsString)>,
+    pins: Pins,
 }
 
 impl Manifests {
     pub(super) fn new(paths: &Paths, env: Vec<(OsString, OsString)>) -> Self {
-        Self { directory: paths.cache.join("manifests"), env }
+        Self { directory: paths.cache.join("manifests"), env, pins: Pins::new(paths) }
+    }
+
+    pub(super) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// Whether a plugin is pinned; one that is not what was pinned is refused. Comes before every start.
+    pub(super) fn verify(&self, found: &Found) -> Result<Option<PinState>, Refusal> {
+        self.pins.verify(found, || {
+            // The file may have changed since it was found.
+            let identity = Identity::of(&found.path).ok()?;
+            let now = Found { identity, ..found.clone() };
+            Some(self.cached(&now)?.sha256).filter(|sha256| !sha256.is_empty())
+        })
     }
 
     /// What is remembered of a plugin.
@@ -138,8 +157,11 @@ impl Manifests {
         valid.then_some(Asked { outcome, sha256: entry.sha256, cached: true })
     }
 
-    /// Asks a plugin, and remembers the answer.
+    /// Asks a plugin, and remembers the answer. What its pin forbids is not asked.
     pub(super) async fn ask(&self, found: &Found) -> Asked {
+        if let Err(refusal) = self.verify(found) {
+            return Asked { outcome: Err(refusal), sha256: String::new(), cached: false };
+        }
         let answer = crate::provider::probe(&found.path, &found.name, &self.env).await;
         let outcome = answer.map_err(Refusal::from).and_then(|manifest| {
             check(&found.name, &manifest)?;
@@ -152,7 +174,7 @@ impl Manifests {
     /// once; with `fresh` all are.
     pub(super) async fn all(&self, found: &[Found], fresh: bool) -> Vec<Asked> {
         let one = async |found| match self.cached(found) {
-            Some(asked) if !fresh => asked,
+            Some(asked) if !fresh && self.verify(found).is_ok() => asked,
             _ => self.ask(found).await,
         };
         join(AT_ONCE, found.iter().map(one)).await
@@ -209,7 +231,8 @@ impl Manifests {
     }
 }
 
-fn sha256(path: &Path) -> io::Result<String> {
+/// The SHA-256 of a file, in hexadecimal.
+pub(super) fn sha256(path: &Path) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut file = File::open(path)?;
     let mut buffer = vec![0; 256 * 1024];

@@ -82,8 +82,13 @@ fn failures_are_remembered_and_wrong_manifests_refused() {
     let place = Place::new();
     let found = place.found("a", "x", "one");
     assert!(place.manifests.observed(&found, &manifest("b", "1")).is_err());
-    let refusal =
-        Refusal { state: PluginState::Invalid, reason: "no".into(), hint: Some("do".into()), exit: None };
+    let refusal = Refusal {
+        state: PluginState::Invalid,
+        reason: "no".into(),
+        hint: Some("do".into()),
+        exit: None,
+        pin: None,
+    };
     place.manifests.remember(&found, Err(refusal.clone()));
     assert_eq!(place.manifests.cached(&found).unwrap().outcome, Err(refusal));
 }

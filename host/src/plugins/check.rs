@@ -57,7 +57,8 @@ const TAKEN: &[&str] = &["plugin", "config", "run", "lease"];
 
 /// Whether a manifest can be used; if not, why not, in one sentence that names both sides.
 pub(crate) fn check(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
-    let wrong = |reason: String| Refusal { state: PluginState::Invalid, reason, hint: None, exit: None };
+    let wrong =
+        |reason: String| Refusal { state: PluginState::Invalid, reason, hint: None, exit: None, pin: None };
     if !VERSIONS.contains(&manifest.protocol) {
         let (theirs, ours) = (manifest.protocol, VERSIONS[0]);
         let update = if theirs > ours { "crabbox".to_owned() } else { format!("crabbox-provider-{name}") };
@@ -66,6 +67,7 @@ pub(crate) fn check(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
             reason: format!("provider `{name}` speaks protocol {theirs}, and this crabbox speaks {ours}"),
             hint: Some(format!("update {update}")),
             exit: None,
+            pin: None,
         });
     }
     let unknown: Vec<_> =
@@ -81,6 +83,7 @@ pub(crate) fn check(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
             ),
             hint: Some("update crabbox".to_owned()),
             exit: None,
+            pin: None,
         });
     }
     if manifest.name != name {

@@ -26,7 +26,8 @@ pub(crate) struct DescribeArgs {
 /// Prints what a plugin says about itself.
 pub(crate) async fn describe(plugins: &Plugins, args: &DescribeArgs) -> Result<()> {
     let found = plugins.find(&args.name)?;
-    let description = description(&found, plugins.manifest(&found).await?);
+    let mut description = description(&found, plugins.manifest(&found).await?);
+    description.plugin.pin = plugins.pin_of(&found);
     match args.json {
         true => output::json(&description),
         false => output::data(&render(&description)),

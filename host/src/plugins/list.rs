@@ -54,7 +54,11 @@ pub(crate) async fn list(plugins: &Plugins, args: &ListArgs) -> Result<()> {
     let mut rows = Vec::new();
     for found in &discovered.plugins {
         let is_startable = found.shadowed_by.is_none() && found.problem.is_none();
-        rows.push(row(found, if is_startable { asked.next() } else { None }.as_ref()));
+        let mut row = row(found, if is_startable { asked.next() } else { None }.as_ref());
+        if is_startable && row.pin.is_none() {
+            row.pin = plugins.pin_of(found);
+        }
+        rows.push(row);
     }
     if args.probe || rows.is_empty() {
         for skipped in &discovered.skipped {
@@ -91,6 +95,7 @@ pub(super) fn row(found: &Found, asked: Option<&Asked>) -> PluginRow {
         summary: None,
         targets: Vec::new(),
         features: Vec::new(),
+        pin: None,
         path: found.path.display().to_string(),
         source: found.source.name().to_owned(),
     };
@@ -109,6 +114,7 @@ pub(super) fn row(found: &Found, asked: Option<&Asked>) -> PluginRow {
             row.state = refusal.state;
             row.reason = Some(refusal.reason.clone());
             row.hint = refusal.hint.clone();
+            row.pin = refusal.pin;
         }
         None => {}
     }
@@ -158,10 +164,11 @@ fn known<'a>(flag: &str, given: &[String], known: impl Iterator<Item = &'a str>)
 /// The rows as a person reads them; why something cannot be used stands below it.
 fn render(rows: &[PluginRow]) -> String {
     let head = ["NAME", "STATE", "VERSION", "PROTOCOL", "KIND", "LIFECYCLE", "PATH", "SOURCE", "FEATURES"];
+    let has_pins = rows.iter().any(|row| row.pin.is_some());
     let cells = |row: &PluginRow| {
         let or_dash = |text: Option<String>| text.map_or_else(|| "-".to_owned(), |text| foreign(&text));
         let features = Some(row.features.join(",")).filter(|features| !features.is_empty());
-        vec![
+        let mut cells = vec![
             row.name.clone(),
             row.state.name().to_owned(),
             or_dash(row.version.clone()),
@@ -171,9 +178,17 @@ fn render(rows: &[PluginRow]) -> String {
             foreign(&row.path),
             row.source.clone(),
             or_dash(features),
-        ]
+        ];
+        if has_pins {
+            cells.insert(2, or_dash(row.pin.map(|pin| pin.name().to_owned())));
+        }
+        cells
     };
-    let mut table = vec![head.map(str::to_owned).to_vec()];
+    let mut head = head.map(str::to_owned).to_vec();
+    if has_pins {
+        head.insert(2, "PIN".to_owned());
+    }
+    let mut table = vec![head];
     table.extend(rows.iter().map(cells));
     let table = output::table(&table);
     let mut lines = table.lines();
@@ -222,6 +237,7 @@ mod tests {
             reason: "it said \u{1b}[31m".into(),
             hint: None,
             exit: None,
+            pin: None,
         };
         let refused = Asked { outcome: Err(refusal), sha256: String::new(), cached: true };
         let ssh = json!({"methods": ["acquire", "release", "doctor"], "targets": ["linux", "plan9"]});

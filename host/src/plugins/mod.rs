@@ -2,7 +2,8 @@
 //!
 //! `discovery` finds executables without starting any, `cache` remembers what each said about itself,
 //! `check` says whether that is acceptable, `env` decides which variables a plugin gets. `list` and
-//! `describe` print, `new` writes a plugin to start from.
+//! `describe` print, `new` writes a plugin to start from. `pins` has those that the user pinned: only what it agrees
+//! to is started.
 
 mod cache;
 mod check;
@@ -11,6 +12,7 @@ mod discovery;
 mod env;
 mod list;
 mod new;
+mod pins;
 mod templates;
 
 use std::cell::RefCell;
@@ -19,6 +21,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crabbox_protocol::Manifest;
+use crabbox_protocol::records::PinState;
 
 pub(crate) use cache::{Known, Refusal};
 pub(crate) use check::check;
@@ -27,6 +30,7 @@ pub(crate) use discovery::{Discovered, Found};
 pub(crate) use env::credential_names;
 pub(crate) use list::{ListArgs, list};
 pub(crate) use new::{NewArgs, new};
+pub(crate) use pins::{PinArgs, pin, unpin};
 
 #[cfg(test)]
 pub(crate) use check::HOST_FLAGS;
@@ -34,8 +38,10 @@ pub(crate) use check::HOST_FLAGS;
 use crate::config::{Env, Files, PluginSettings, Schema, Settings};
 use crate::error::Result;
 use crate::paths::Paths;
+use crate::provider::{Locks, Spawn};
 use cache::{Asked, Manifests};
 use discovery::Places;
+use pins::Pins;
 
 /// What every plugin's executable is named before its own name.
 pub(crate) const PREFIX: &str = "crabbox-provider-";
@@ -86,6 +92,7 @@ impl Plugins {
     /// What a plugin says about itself, from the cache where it can. A cached failure is not believed: the
     /// plugin is asked again.
     pub(crate) async fn manifest(&self, found: &Found) -> Result<Known> {
+        self.manifests.verify(found).map_err(|refusal| refusal.into_error(found))?;
         match self.manifests.cached(found).map(Asked::known) {
             Some(Ok(known)) => Ok(known),
             _ => self.refresh(found).await,
@@ -106,6 +113,23 @@ impl Plugins {
     /// once. `fresh` asks all of them.
     async fn ask(&self, found: &[Found], fresh: bool) -> Vec<Asked> {
         self.manifests.all(found, fresh).await
+    }
+
+    /// What is needed to start a plugin, if its pin allows that.
+    pub(crate) fn spawn(&self, found: &Found, env: &[(OsString, OsString)], locks: Locks) -> Result<Spawn> {
+        self.manifests.verify(found).map_err(|refusal| refusal.into_error(found))?;
+        let (provider, path) = (found.name.clone(), found.path.clone());
+        Ok(Spawn { provider, path, env: env.to_vec(), locks })
+    }
+
+    /// Whether a plugin is pinned. `None` also where that cannot be told, which a start would say.
+    fn pin_of(&self, found: &Found) -> Option<PinState> {
+        self.manifests.verify(found).unwrap_or_else(|refusal| refusal.pin)
+    }
+
+    /// What the user has pinned.
+    fn pins(&self) -> &Pins {
+        self.manifests.pins()
     }
 
     /// What a session's plugin said about itself just now. Says whether that is new, and remembers it.

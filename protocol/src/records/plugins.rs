@@ -45,10 +45,33 @@ pub struct PluginRow {
     /// Its features, and the optional methods that it answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+    /// Whether it is the executable that the user pinned; absent where nothing is pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<PinState>,
     /// The executable.
     pub path: String,
     /// Where it was found: `config`, `CRABBOX_PLUGIN_PATH`, `beside crabbox` or `PATH`.
     pub source: String,
+}
+
+/// Whether a plugin is the executable that the user pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PinState {
+    /// It is.
+    Pinned,
+    /// It is another one, or another at the same path, and is not started.
+    Broken,
+}
+
+impl PinState {
+    /// The state's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pinned => "pinned",
+            Self::Broken => "broken",
+        }
+    }
 }
 
 /// Whether a plugin can be used.
