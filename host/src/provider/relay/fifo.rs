@@ -1,8 +1,8 @@
 //! Output by path: a FIFO that the plugin writes to, and a thread that moves its bytes on.
 //!
 //! The host opens the FIFO for reading before it asks, and holds a writing end itself: so the reader
-//! never sees an end of file, nor spins. When the plugin has answered, everything is in the pipe; it is
-//! drained until it is empty, and that is all of it. On Linux the bytes go from pipe to pipe by splice
+//! never sees an end of file, nor spins. When the plugin has answered, everything is in the pipe: what is in
+//! it then is moved on, and that is all of it. On Linux the bytes go from pipe to pipe by splice
 //! and never through the host's memory; where the target refuses that (a terminal, a file opened for
 //! appending), they are copied.
 
@@ -59,6 +59,7 @@ impl Mover {
             shared,
             broken,
             splice,
+            left: u64::MAX,
             buffer: Vec::new(),
         };
         std::thread::spawn(move || {
@@ -124,16 +125,21 @@ struct Thread {
     shared: Arc<Shared>,
     broken: Arc<Notify>,
     splice: bool,
+    /// The most that is still to be moved, once that is known.
+    left: u64,
     buffer: Vec<u8>,
 }
 
 impl Thread {
     fn run(mut self) {
-        loop {
-            // Read before the drain: all that was written before the order is in the pipe by then.
-            let last = self.finishing.load(Ordering::Acquire);
-            while self.moves() {}
-            if last || !self.wait(self.source.as_fd(), PollFlags::IN) {
+        let mut last = false;
+        while self.left > 0 {
+            if !last && self.finishing.load(Ordering::Acquire) {
+                // All that was written before the order is in the pipe. Somebody whom the plugin left behind
+                // may go on writing: that is not waited for.
+                last = true;
+                self.left = rustix::io::ioctl_fionread(&self.source).unwrap_or(u64::MAX);
+            } else if !self.moves() && (last || !self.wait(self.source.as_fd(), PollFlags::IN)) {
                 return;
             }
         }
@@ -146,11 +152,14 @@ impl Thread {
         }
         let target = match &self.target {
             Target::Fd(target) => *target,
-            Target::Memory(memory) => return keeps(&self.source, &mut self.buffer, memory),
+            Target::Memory(memory) => {
+                let count = keeps(&self.source, &mut self.buffer, memory);
+                return self.moved(count);
+            }
         };
         let moved = if self.splice { self.splices(target) } else { self.copies(target) };
         match moved {
-            Ok(count) => count > 0,
+            Ok(count) => self.moved(count),
             Err(Errno::AGAIN | Errno::INTR) if !ready(self.source.as_fd(), PollFlags::IN) => false,
             Err(Errno::INTR) => true,
             Err(Errno::AGAIN) if self.shared.lossy.load(Ordering::Relaxed) => self.discards(),
@@ -167,10 +176,17 @@ impl Thread {
         }
     }
 
+    /// Counts what was moved; `false` when it was nothing.
+    fn moved(&mut self, count: usize) -> bool {
+        self.left = self.left.saturating_sub(count as u64);
+        count > 0
+    }
+
     #[cfg(target_os = "linux")]
     fn splices(&mut self, target: BorrowedFd<'_>) -> Result<usize, Errno> {
         use rustix::pipe::{SpliceFlags, splice};
-        splice(&self.source, None, target, None, MOST, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)
+        let most = usize::try_from(self.left).map_or(MOST, |left| left.min(MOST));
+        splice(&self.source, None, target, None, most, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -197,7 +213,7 @@ impl Thread {
         self.buffer.resize(64 * 1024, 0);
         let count = rustix::io::read(&self.source, &mut self.buffer).unwrap_or(0);
         self.shared.dropped.fetch_add(count as u64, Ordering::Relaxed);
-        count > 0
+        self.moved(count)
     }
 
     /// Waits for `fd` or an order; `false` when there is nothing to wait for any more.
@@ -217,11 +233,11 @@ impl Thread {
 }
 
 /// Keeps the beginning of what comes, and lets the rest go by.
-fn keeps(source: &OwnedFd, buffer: &mut Vec<u8>, memory: &Mutex<Vec<u8>>) -> bool {
+fn keeps(source: &OwnedFd, buffer: &mut Vec<u8>, memory: &Mutex<Vec<u8>>) -> usize {
     buffer.resize(64 * 1024, 0);
     let count = rustix::io::read(source, &mut *buffer).unwrap_or(0);
     super::keep(&mut memory.lock().unwrap_or_else(PoisonError::into_inner), &buffer[..count]);
-    count > 0
+    count
 }
 
 /// Whether `fd` is ready now.
