@@ -36,10 +36,25 @@ pub(crate) fn write_all(target: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), 
     Ok(())
 }
 
-/// Prints data as indented JSON.
+/// Prints data as indented JSON, without a character in it that drives a terminal.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value);
-    data(&(text.map_err(|error| Error::failure("cannot encode the answer").cause(error))? + "\n"))
+    let text = text.map_err(|error| Error::failure("cannot encode the answer").cause(error))?;
+    data(&(escaped(&text) + "\n"))
+}
+
+/// JSON that says the same without what JSON allows to stand as it is and a terminal obeys.
+fn escaped(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\n' => safe.push(c),
+            // All of them have four digits.
+            c if c.is_control() || is_invisible(c) => drop(write!(safe, "\\u{:04x}", u32::from(c))),
+            c => safe.push(c),
+        }
+    }
+    safe
 }
 
 /// Prints help, in colours where the terminal has them.
@@ -210,6 +225,14 @@ mod tests {
     fn what_a_plugin_says_cannot_drive_the_terminal() {
         assert_eq!(foreign("a\u{1b}[31mb\nc\u{202e}d\t\n"), "a\\u{1b}[31mb\\nc\\u{202e}d");
         assert_eq!(foreign(&"x".repeat(3_000)).len(), 2_004);
+    }
+
+    #[test]
+    fn json_cannot_drive_the_terminal() {
+        let text = "a\u{9b}31m\u{7f}\u{202e}\u{1b}\n\u{e9}";
+        let json = serde_json::to_string_pretty(&[text]).unwrap();
+        assert_eq!(escaped(&json), "[\n  \"a\\u009b31m\\u007f\\u202e\\u001b\\n\u{e9}\"\n]");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&escaped(&json)).unwrap(), [text]);
     }
 
     #[test]
