@@ -121,7 +121,10 @@ impl<'s, 'a> Exchange<'s, 'a> {
         let session = &mut *self.session;
         tokio::select! {
             biased;
-            () = at(self.give_up), if self.give_up.is_some() => return Err(self.gone()),
+            () = at(self.give_up), if self.give_up.is_some() => {
+                session.process.stderr.ended().await;
+                return Err(self.gone());
+            }
             _ = Interrupts::next_of(&mut self.ask.interrupts) => {
                 return Ok(Some(match &mut self.ladder {
                     Some(ladder) => ladder.hurry(),

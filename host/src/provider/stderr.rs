@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStderr;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::output::foreign;
 
@@ -14,24 +17,47 @@ const KEEP: usize = 8 * 1024;
 /// How many lines of it are shown.
 const LINES: usize = 6;
 
+/// How long the last words of a process that is gone may take to be read.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// The tail of a stream. A task drains the stream for as long as anything holds its other end.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    kept: Kept,
+    drain: Option<JoinHandle<()>>,
+}
+
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tail(Arc<Mutex<VecDeque<u8>>>);
+struct Kept(Arc<Mutex<VecDeque<u8>>>);
 
 impl Tail {
     /// Starts to drain a plugin's standard error.
     pub(super) fn drain(mut stderr: ChildStderr) -> Self {
-        let tail = Self::default();
+        let tail = Kept::default();
         let kept = tail.clone();
-        tokio::spawn(async move {
+        let drain = tokio::spawn(async move {
             let mut buffer = vec![0; 4096];
             while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
                 kept.push(&buffer[..count]);
             }
         });
-        tail
+        Self { kept: tail, drain: Some(drain) }
     }
 
+    /// The process is gone: what it said is read to its end, unless somebody else holds the stream.
+    pub(super) async fn ended(&mut self) {
+        if let Some(drain) = self.drain.take() {
+            let _ = timeout(MOMENT, drain).await;
+        }
+    }
+
+    /// The last lines, safe to print; empty when nothing was said.
+    pub(super) fn last(&self) -> String {
+        self.kept.last()
+    }
+}
+
+impl Kept {
     fn push(&self, bytes: &[u8]) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(bytes);
@@ -39,8 +65,7 @@ impl Tail {
         kept.drain(..excess);
     }
 
-    /// The last lines, safe to print; empty when nothing was said.
-    pub(super) fn last(&self) -> String {
+    fn last(&self) -> String {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = kept.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
@@ -56,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_end_is_kept_and_not_the_beginning() {
-        let tail = Tail::default();
+        let tail = Kept::default();
         tail.push(&[b'x'; 20_000]);
         tail.push(b"\nwhy: \x1b[31mno disk\n\n");
         assert!(tail.last().ends_with("| why: \\u{1b}[31mno disk"), "{}", tail.last());
