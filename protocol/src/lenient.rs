@@ -5,7 +5,7 @@
 //! was meant.
 
 use schemars::{JsonSchema, Schema};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error, Unexpected};
 use serde_json::{Map, Value};
 
 /// Something that had to be repaired before a message could be read.
@@ -32,14 +32,22 @@ pub fn decode_lenient<T: DeserializeOwned + JsonSchema>(
     value: Value,
     repairs: &mut Vec<Repair>,
 ) -> serde_json::Result<T> {
-    let error = match T::deserialize(&value) {
+    // Of an array the decoder would take the fields in their order.
+    let first = match &value {
+        Value::Array(items) if !items.is_empty() => Err(Error::invalid_type(Unexpected::Seq, &"an object")),
+        value => T::deserialize(value),
+    };
+    let error = match first {
         Ok(decoded) => return Ok(decoded),
         Err(error) => error,
     };
     let root = crate::schemas::of::<T>();
     let mut made = Vec::new();
     let value = Walk { root: &root, repairs: &mut made }.value(value, root.as_value(), "");
-    let decoded = T::deserialize(value).map_err(|_| error)?;
+    let decoded = match value {
+        Value::Array(_) => Err(error),
+        value => T::deserialize(value).map_err(|_| error),
+    }?;
     repairs.append(&mut made);
     Ok(decoded)
 }
@@ -157,5 +165,7 @@ mod tests {
         let result: AcquireResult = decode_lenient(json!({"lease": {"state": null}}), &mut repairs).unwrap();
         assert_eq!(result.lease.state, None);
         assert!(decode_lenient::<Manifest>(json!({"protocol": "x"}), &mut repairs).is_err());
+        let error = decode_lenient::<ResolveResult>(json!(["ready"]), &mut repairs).unwrap_err();
+        assert_eq!(error.to_string(), "invalid type: sequence, expected an object");
     }
 }

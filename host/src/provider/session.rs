@@ -167,11 +167,12 @@ impl Session {
     }
 
     fn decode<P: Call>(&self, raw: &str) -> Result<P::Result, ProviderError> {
-        let strict = serde_json::from_str(raw);
-        let error = match strict {
-            Ok(result) => return Ok(result),
-            Err(error) => error,
-        };
+        // Of an array the strict decoder would take the fields in their order.
+        if !raw.starts_with('[')
+            && let Ok(result) = serde_json::from_str(raw)
+        {
+            return Ok(result);
+        }
         let value: serde_json::Value = serde_json::from_str(raw).unwrap_or_default();
         if P::METHOD == Method::Initialize
             && let Some(theirs) = value.get("protocol").and_then(serde_json::Value::as_u64)
@@ -184,7 +185,7 @@ impl Session {
                 ours: VERSIONS[0],
             });
         }
-        decode_lenient(value, &mut Vec::new()).map_err(|_| ProviderError::BadResult {
+        decode_lenient(value, &mut Vec::new()).map_err(|error| ProviderError::BadResult {
             provider: self.provider.clone(),
             method: P::METHOD,
             problem: foreign(&error.to_string()),
