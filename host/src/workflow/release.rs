@@ -70,8 +70,13 @@ impl Held<'_> {
     /// Releases the lease, and forgets it once that is confirmed. Repeating it is free.
     pub(crate) async fn release(mut self, action: ReleaseAction, reason: ReleaseReason) -> Result<Released> {
         let begun = Instant::now();
+        let was_there = self.claim.state == ClaimState::Leased;
         loop {
             let (outcome, again) = self.ask_release(action, reason).await?;
+            if outcome == ReleaseOutcome::Absent && was_there {
+                let (provider, slug) = (&self.claim.provider, &self.claim.lease.slug);
+                say(format!("provider `{provider}` says that lease {slug} was not there"));
+            }
             match outcome {
                 ReleaseOutcome::Released | ReleaseOutcome::Absent => return self.forget().await,
                 ReleaseOutcome::Pending if begun.elapsed() > PENDING => {
