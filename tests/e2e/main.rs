@@ -11,6 +11,7 @@ mod lease;
 mod output;
 mod pins;
 mod plugins;
+mod rude;
 mod signals;
 mod support;
 mod templates;

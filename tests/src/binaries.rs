@@ -13,6 +13,9 @@ pub enum Profile {
     Release,
 }
 
+/// The provider that misbehaves, which lies in `examples/` beside the others.
+pub(crate) const RUDE: &str = "crabbox-provider-rude";
+
 /// The directory of the executables. They are built by the first caller, unless `CRABBOX_TEST_BIN_DIR`
 /// names a directory that has them.
 pub fn binaries(profile: Profile) -> &'static Path {
@@ -37,10 +40,11 @@ fn build(profile: Profile) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in a workspace");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root).args(["build", "--quiet", "--workspace", "--bins"]);
-    if profile == Profile::Release {
+    match profile {
+        Profile::Debug => cargo.args(["--example", RUDE]),
         // The providers that only benches use.
-        cargo.args(["--release", "--examples"]);
-    }
+        Profile::Release => cargo.args(["--release", "--examples"]),
+    };
     // What cargo tells a test is not meant for another cargo.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

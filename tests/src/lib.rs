@@ -1,11 +1,13 @@
 //! What the tests need: the executables, a world of its own for each test, and tools that may be absent.
 
 mod binaries;
+mod rude;
 mod script;
 mod tools;
 mod world;
 
 pub use binaries::{Profile, binaries, binary};
+pub use rude::{Ended, peak_of};
 pub use script::quoted;
 pub use tools::{skip, tool};
 pub use world::{Plugin, World, ended, wait_for};

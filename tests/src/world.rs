@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::assert::OutputAssertExt;
 
-use crate::{Profile, binaries, tool};
+use crate::binaries::RUDE;
+use crate::{Profile, binaries, binary, tool};
 
 /// A provider to run the same test with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Plugin {
     Python,
     /// In POSIX sh and jq, output by path.
     Sh,
+    /// The one that misbehaves, in Rust without the kit.
+    Rude,
 }
 
 impl Plugin {
@@ -30,6 +33,7 @@ impl Plugin {
             Self::Local => "local",
             Self::Python => "pydir",
             Self::Sh => "shdir",
+            Self::Rude => "rude",
         }
     }
 
@@ -39,6 +43,7 @@ impl Plugin {
             Self::Local => world.state().join("local"),
             Self::Python => world.home().join(".local/state/crabbox-pydir"),
             Self::Sh => world.home().join(".local/state/crabbox-shdir"),
+            Self::Rude => world.bin().join(".rude/leases"),
         }
     }
 }
@@ -84,6 +89,10 @@ impl World {
             Plugin::Sh => {
                 symlink(tool("jq")?, world.bin().join("jq")).expect("a link can be made");
                 world.install(&providers.join("sh/crabbox-provider-shdir"));
+            }
+            Plugin::Rude => {
+                world.install(&binary("examples").join(RUDE));
+                fs::create_dir_all(plugin.leases(&world)).expect("a directory can be made");
             }
         }
         Some(world)
