@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod config;
+mod conformance;
 mod error;
 mod exit;
 mod host;

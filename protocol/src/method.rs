@@ -6,6 +6,9 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{Repair, decode_lenient};
 
 macro_rules! methods {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $params:ident -> $result:ident;)*) => {
@@ -22,6 +25,19 @@ macro_rules! methods {
             /// The method's name on the wire.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What has to be repaired in a result of this method before it can be read.
+            ///
+            /// # Errors
+            ///
+            /// Says why it cannot be read at all.
+            pub fn repairs_of(self, result: Value) -> serde_json::Result<Vec<Repair>> {
+                let mut repairs = Vec::new();
+                match self {
+                    $(Self::$variant => { decode_lenient::<crate::$result>(result, &mut repairs)?; })*
+                }
+                Ok(repairs)
             }
         }
 

@@ -131,6 +131,7 @@ pub fn all() -> Vec<(String, Schema)> {
         "status", "Output of `crabbox status --json`", records::StatusRow;
         "plugins", "Output of `crabbox plugins list --json`", records::PluginRows;
         "plugin", "Output of `crabbox plugins describe --json`", records::PluginDescription;
+        "check", "Output of `crabbox plugins check --json`", records::CheckReport;
         "doctor", "Output of `crabbox doctor --json`", records::DoctorReport;
         "config", "Output of `crabbox config show --json`", records::ConfigReport;
         "cleanup", "Output of `crabbox cleanup --json`", records::CleanupReport;

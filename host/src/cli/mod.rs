@@ -12,6 +12,7 @@ use crate::commands::{
     SyncPlanArgs, WarmupArgs,
 };
 use crate::config::{self, Env, HostFlags, ShowArgs};
+use crate::conformance::{self, CheckArgs};
 use crate::error::Result;
 use crate::host::Host;
 use crate::output::warn;
@@ -60,6 +61,7 @@ enum PluginsCommand {
     Pin(PinArgs),
     /// Start a plugin whatever it becomes, as one that was never pinned
     Unpin(PinArgs),
+    Check(CheckArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -110,6 +112,7 @@ pub(crate) async fn run(mut words: Vec<OsString>) -> Result<u8> {
         }
         Command::Plugins(PluginsCommand::Pin(args)) => plugins::pin(&host.plugins, &args).map(|()| 0),
         Command::Plugins(PluginsCommand::Unpin(args)) => plugins::unpin(&host.plugins, &args).map(|()| 0),
+        Command::Plugins(PluginsCommand::Check(args)) => conformance::check(&host, &args).await,
         Command::Config(ConfigCommand::Show(args)) => {
             config::show(&args, &host.env, &host.paths, &host.files).await.map(|()| 0)
         }

@@ -30,7 +30,7 @@ pub(crate) use names::{flag as flag_name, screaming, variable as variable_name};
 pub(crate) use nearest::nearest;
 pub(crate) use redact::redact;
 pub(crate) use resolve::{Resolved, override_recorded, resolve};
-pub(crate) use schema::{Key, Schema, plain};
+pub(crate) use schema::{Key, Kind, Schema, plain};
 pub(crate) use settings::{HostFlags, PluginSettings, Settings};
 pub(crate) use show::{ShowArgs, show};
 pub(crate) use source::{Source, Sourced};

@@ -20,7 +20,7 @@ pub(crate) struct Schema {
     /// The keys.
     pub(crate) keys: Vec<Key>,
     /// The schema of what goes over the wire: that of the manifest without its secrets.
-    pub(super) wire: Value,
+    pub(crate) wire: Value,
 }
 
 /// A key of a provider's configuration.

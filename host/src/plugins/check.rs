@@ -35,6 +35,7 @@ pub(crate) const HOST_FLAGS: &[&str] = &[
     "lang",
     "lease-id",
     "limit",
+    "live",
     "no-sync",
     "probe",
     "provider",
@@ -57,8 +58,6 @@ const TAKEN: &[&str] = &["plugin", "config", "run", "lease"];
 
 /// Whether a manifest can be used; if not, why not, in one sentence that names both sides.
 pub(crate) fn check(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
-    let wrong =
-        |reason: String| Refusal { state: PluginState::Invalid, reason, hint: None, exit: None, pin: None };
     if !VERSIONS.contains(&manifest.protocol) {
         let (theirs, ours) = (manifest.protocol, VERSIONS[0]);
         let update = if theirs > ours { "crabbox".to_owned() } else { format!("crabbox-provider-{name}") };
@@ -70,22 +69,39 @@ pub(crate) fn check(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
             pin: None,
         });
     }
+    check_requires(name, manifest)?;
+    check_name(name, manifest)?;
+    check_methods(name, manifest)?;
+    check_schema(name, manifest)
+}
+
+fn wrong(reason: String) -> Refusal {
+    Refusal { state: PluginState::Invalid, reason, hint: None, exit: None, pin: None }
+}
+
+/// Whether this host knows all that a manifest requires.
+pub(crate) fn check_requires(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
     let unknown: Vec<_> =
         manifest.requires.iter().filter(|name| !feature::ALL.contains(&name.as_str())).collect();
-    if !unknown.is_empty() {
-        let list = |names: Vec<String>| names.join(", ");
-        return Err(Refusal {
-            state: PluginState::Incompatible,
-            reason: format!(
-                "provider `{name}` requires {}, and this crabbox knows {}",
-                list(unknown.into_iter().map(|name| format!("`{}`", foreign(name))).collect()),
-                list(feature::ALL.iter().map(|name| format!("`{name}`")).collect()),
-            ),
-            hint: Some("update crabbox".to_owned()),
-            exit: None,
-            pin: None,
-        });
+    if unknown.is_empty() {
+        return Ok(());
     }
+    let list = |names: Vec<String>| names.join(", ");
+    Err(Refusal {
+        state: PluginState::Incompatible,
+        reason: format!(
+            "provider `{name}` requires {}, and this crabbox knows {}",
+            list(unknown.into_iter().map(|name| format!("`{}`", foreign(name))).collect()),
+            list(feature::ALL.iter().map(|name| format!("`{name}`")).collect()),
+        ),
+        hint: Some("update crabbox".to_owned()),
+        exit: None,
+        pin: None,
+    })
+}
+
+/// Whether a manifest's name is that of its file, and free.
+pub(crate) fn check_name(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
     if manifest.name != name {
         let theirs = foreign(&manifest.name);
         let mut refusal =
@@ -95,19 +111,29 @@ pub(crate) fn check(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
         }
         return Err(refusal);
     }
-    if let Some(taken) = taken(name) {
-        return Err(wrong(format!("a provider cannot be named `{name}`: that is {taken}")));
+    match taken(name) {
+        Some(taken) => Err(wrong(format!("a provider cannot be named `{name}`: that is {taken}"))),
+        None => Ok(()),
     }
+}
+
+/// Whether a manifest has the methods without which its kind of provider does nothing.
+pub(crate) fn check_methods(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
     let needed: &[Method] = match manifest.lifecycle {
         Lifecycle::Leased => &[Method::Acquire, Method::Release],
         Lifecycle::OneShot => &[Method::Run],
     };
-    if let Some(missing) = needed.iter().find(|method| !manifest.has(**method)) {
-        let (lifecycle, missing) = (manifest.lifecycle.name(), missing.name());
-        return Err(wrong(format!(
-            "provider `{name}` is {lifecycle}, and its methods do not have `{missing}`"
-        )));
+    match needed.iter().find(|method| !manifest.has(**method)) {
+        Some(missing) => {
+            let (lifecycle, missing) = (manifest.lifecycle.name(), missing.name());
+            Err(wrong(format!("provider `{name}` is {lifecycle}, and its methods do not have `{missing}`")))
+        }
+        None => Ok(()),
     }
+}
+
+/// Whether flags, variables and keys can be made of a manifest's configuration.
+pub(crate) fn check_schema(name: &str, manifest: &Manifest) -> Result<(), Refusal> {
     schema(name, manifest).map_err(|problem| {
         wrong(format!("the configuration schema of provider `{name}` is wrong: {}", foreign(&problem)))
     })

@@ -24,7 +24,7 @@ use crabbox_protocol::Manifest;
 use crabbox_protocol::records::PinState;
 
 pub(crate) use cache::{Known, Refusal};
-pub(crate) use check::check;
+pub(crate) use check::{check, check_methods, check_name, check_requires, check_schema};
 pub(crate) use describe::{DescribeArgs, describe};
 pub(crate) use discovery::{Discovered, Found};
 pub(crate) use env::credential_names;
@@ -148,6 +148,11 @@ impl Plugins {
         let extra = self.settings.get(name).and_then(|settings| settings.env.as_ref());
         let extra = extra.map(|names| names.value.as_slice()).unwrap_or_default();
         env::of_plugin(&self.env, manifest, extra, pass)
+    }
+
+    /// What every plugin gets, whatever it asks for.
+    pub(crate) fn base(&self) -> Vec<(OsString, OsString)> {
+        env::base(&self.env)
     }
 
     /// Variables that look like a provider's and that its plugin does not get.

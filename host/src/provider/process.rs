@@ -16,10 +16,10 @@ use super::guard::Guard;
 use super::stderr::Tail;
 
 /// How long a plugin may take to end after its input ended, and again after SIGTERM.
-pub(super) const STEP: Duration = Duration::from_secs(2);
+pub(crate) const STEP: Duration = Duration::from_secs(2);
 
 /// How long output may still come after the process has ended.
-pub(super) const REAP: Duration = Duration::from_millis(250);
+pub(crate) const REAP: Duration = Duration::from_millis(250);
 
 /// What to start.
 #[derive(Debug)]
@@ -45,25 +45,34 @@ pub(crate) struct Locks {
 
 /// A plugin's process, its guard, and the pipes between.
 #[derive(Debug)]
-pub(super) struct Process {
-    pub(super) stdin: Option<ChildStdin>,
-    pub(super) stdout: ChildStdout,
-    pub(super) stderr: Tail,
-    pub(super) child: Child,
+pub(crate) struct Process {
+    /// The way to the plugin; gone once its input has ended.
+    pub(crate) stdin: Option<ChildStdin>,
+    /// What it writes.
+    pub(crate) stdout: ChildStdout,
+    /// What it says to people.
+    pub(crate) stderr: Tail,
+    /// The process itself.
+    pub(crate) child: Child,
     guard: Guard,
 }
 
 impl Process {
     /// Starts the guard, then the plugin in the guard's group. The plugin's directory is `/`.
     pub(super) fn spawn(spawn: &Spawn) -> Result<Self, ProviderError> {
+        let mut command = Command::new(&spawn.path);
+        command.arg("--stdio").current_dir("/");
+        Self::start(command, spawn)
+    }
+
+    /// Starts the guard, then a command in the guard's group.
+    pub(crate) fn start(mut command: Command, spawn: &Spawn) -> Result<Self, ProviderError> {
         let provider = || spawn.provider.clone();
         let guard = Guard::spawn(&spawn.locks)
             .map_err(|source| ProviderError::Io { provider: provider(), source })?;
-        let child = Command::new(&spawn.path)
-            .arg("--stdio")
+        let child = command
             .env_clear()
             .envs(spawn.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
             .process_group(guard.group().as_raw_nonzero().get())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -77,18 +86,23 @@ impl Process {
         Ok(Self { stdin: child.stdin.take(), stdout, stderr, child, guard })
     }
 
+    /// The group that the plugin is in, with its guard.
+    pub(crate) fn group(&self) -> i32 {
+        self.guard.group().as_raw_nonzero().get()
+    }
+
     /// Ends the plugin's input: it is to finish by itself.
-    pub(super) fn close_stdin(&mut self) {
+    pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
     /// Sends a signal to the plugin and everything in its group.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         self.guard.signal(signal);
     }
 
     /// Ends the process, gently first, and everything in its group.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.close_stdin();
         if timeout(STEP, self.child.wait()).await.is_err() {
             self.signal(Signal::TERM);

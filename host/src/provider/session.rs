@@ -239,7 +239,7 @@ pub(super) fn shortened(text: &str) -> String {
 }
 
 /// The scope of a provider that does not say: the hash of its configuration.
-fn default_scope(params: &ConfigureParams) -> String {
+pub(crate) fn default_scope(params: &ConfigureParams) -> String {
     use sha2::{Digest, Sha256};
     let text = serde_json::to_string(&params.config).unwrap_or_default();
     Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()

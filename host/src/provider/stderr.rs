@@ -22,7 +22,7 @@ const MOMENT: Duration = Duration::from_millis(100);
 
 /// The tail of a stream. A task drains the stream for as long as anything holds its other end.
 #[derive(Debug, Default)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     kept: Kept,
     drain: Option<JoinHandle<()>>,
 }
@@ -45,14 +45,21 @@ impl Tail {
     }
 
     /// The process is gone: what it said is read to its end, unless somebody else holds the stream.
-    pub(super) async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         if let Some(drain) = self.drain.take() {
             let _ = timeout(MOMENT, drain).await;
         }
     }
 
+    /// Whether what is kept has this text in it.
+    pub(crate) fn has(&self, text: &str) -> bool {
+        let kept = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = kept.iter().copied().collect();
+        !text.is_empty() && bytes.windows(text.len()).any(|part| part == text.as_bytes())
+    }
+
     /// The last lines, safe to print; empty when nothing was said.
-    pub(super) fn last(&self) -> String {
+    pub(crate) fn last(&self) -> String {
         self.kept.last()
     }
 }

@@ -85,7 +85,12 @@ async fn read(mut input: impl AsyncRead + Unpin, calls: &mpsc::Sender<Call>, req
     loop {
         match input.read_buf(lines.input(16 * 1024)).await {
             Ok(1..) => {}
-            Ok(0) | Err(_) => return,
+            // A last line without LF is a line.
+            Ok(0) => match lines.take_rest() {
+                Some(line) => return take(&line, calls, requests).await,
+                None => return,
+            },
+            Err(_) => return,
         }
         loop {
             match lines.next_line() {

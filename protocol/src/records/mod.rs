@@ -2,12 +2,14 @@
 //!
 //! None of it is on the wire; it is here so that its schemas are made and checked with the others.
 
+mod check;
 mod claim;
 mod plugins;
 mod reports;
 mod sync_plan;
 mod timing;
 
+pub use check::*;
 pub use claim::*;
 pub use plugins::*;
 pub use reports::*;

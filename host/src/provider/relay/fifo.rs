@@ -246,15 +246,16 @@ fn ready(fd: BorrowedFd<'_>, flags: PollFlags) -> bool {
     poll(&mut [PollFd::from_borrowed_fd(fd, flags)], Some(&now)).is_ok_and(|count| count > 0)
 }
 
+/// Makes a FIFO, for this user only.
 #[cfg(not(target_vendor = "apple"))]
-fn make_fifo(path: &Path) -> io::Result<()> {
+pub(crate) fn make_fifo(path: &Path) -> io::Result<()> {
     rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::RUSR | Mode::WUSR)?;
     Ok(())
 }
 
 /// There is no safe binding for `mkfifo` on this system; POSIX has the program.
 #[cfg(target_vendor = "apple")]
-fn make_fifo(path: &Path) -> io::Result<()> {
+pub(crate) fn make_fifo(path: &Path) -> io::Result<()> {
     let status = std::process::Command::new("mkfifo").arg("-m").arg("600").arg(path).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other("mkfifo failed")) }
 }

@@ -7,6 +7,8 @@
 mod fifo;
 mod notes;
 
+pub(crate) use fifo::make_fifo;
+
 use std::borrow::Cow;
 use std::path::Path;
 use std::pin::{Pin, pin};

@@ -1,0 +1,28 @@
+//! `crabbox plugins check`: whether an executable keeps to the protocol, seen from outside.
+//!
+//! `rules` are data; how they are tried stands in a module per group: `handshake`, `manifest`, `requests`,
+//! `configuration`, `lease`, `run`, `cancel`. `talk` is a conversation, strict where the host is lenient:
+//! each line is judged by `line`, and every verdict goes to the `ledger`. `world` is a home without a user.
+
+mod cancel;
+mod check;
+mod configuration;
+mod handshake;
+mod lease;
+mod ledger;
+mod line;
+mod manifest;
+mod output;
+mod processes;
+mod report;
+mod requests;
+mod rules;
+mod run;
+mod sync;
+mod talk;
+mod world;
+
+pub(crate) use report::{CheckArgs, check};
+
+#[cfg(test)]
+mod tests;
