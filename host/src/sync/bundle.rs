@@ -210,7 +210,8 @@ impl Read for Exact<'_> {
     }
 }
 
-fn unwritable(error: io::Error) -> Error {
+/// The bundle has no place here.
+pub(crate) fn unwritable(error: io::Error) -> Error {
     sync_error("cannot write the bundle")
         .cause(error)
         .hint("it goes to crabbox's state directory: make room there, or set XDG_STATE_HOME to another place")

@@ -42,6 +42,15 @@ pub(super) struct Watched<W> {
     pub(super) stop: Stop,
     /// How many bytes were written.
     pub(super) written: u64,
+    /// Whether it could not be written to.
+    pub(super) failed: bool,
+}
+
+impl<W> Watched<W> {
+    /// Nothing is written yet.
+    pub(super) fn new(sink: W, stop: Stop) -> Self {
+        Self { sink, stop, written: 0, failed: false }
+    }
 }
 
 impl<W: Write> Write for Watched<W> {
@@ -49,7 +58,7 @@ impl<W: Write> Write for Watched<W> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(io::Error::other("interrupted"));
         }
-        let count = self.sink.write(bytes)?;
+        let count = self.sink.write(bytes).inspect_err(|_| self.failed = true)?;
         self.written += count as u64;
         Ok(count)
     }

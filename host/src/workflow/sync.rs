@@ -21,7 +21,9 @@ use crate::output::{human, say};
 use crate::paths::Paths;
 use crate::progress::{Progress, shown_while};
 use crate::provider::{Ask, Event, Interrupts};
-use crate::sync::{Apply, Bases, Bundle, Difference, Engine, Heard, Tree, Way, finish_script, manifest_of};
+use crate::sync::{
+    Apply, Bases, Bundle, Difference, Engine, Heard, Tree, Way, finish_script, manifest_of, unwritable,
+};
 
 /// How long a sync may take, however small the tree.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
@@ -92,7 +94,7 @@ impl Outgoing {
         // It may be small enough once it is compressed: that has to be tried.
         let engine = self.engine.clone();
         let work = move |stop: Stop| {
-            let mut sink = Watched { sink: io::sink(), stop, written: 0 };
+            let mut sink = Watched::new(io::sink(), stop);
             engine.write(&bundle, &mut sink, &mut |_| ()).map(|()| sink.written)
         };
         let size = shown_while(&Progress::of("measuring the bundle"), aside(interrupts, work)).await?;
@@ -301,21 +303,20 @@ async fn pack(
     let progress = Arc::new(Progress::of_bytes("packing the tree", bytes));
     let seen = progress.clone();
     let work = move |stop: Stop| {
+        let named = |error| Error { message: format!("cannot write `{}`", path.display()), ..error };
         let mut failure = None;
         let file = file_at(&path, |out| {
-            let mut out = Watched { sink: out, stop, written: 0 };
+            let mut out = Watched::new(out, stop);
             out.write_all(&script)?;
             let Some(bundle) = &bundle else { return Ok(()) };
             engine.write(bundle, &mut out, &mut |done| seen.done(done)).map_err(|error| {
-                failure = Some(error);
+                failure = Some(if out.failed { named(error) } else { error });
                 io::Error::other("the bundle failed")
             })
         });
         match failure {
             Some(failure) => Err(failure),
-            None => file.map_err(|error| {
-                Error::new(Exit::Sync, format!("cannot write `{}`", path.display())).cause(error)
-            }),
+            None => file.map_err(|error| named(unwritable(error))),
         }
     };
     shown_while(&progress, aside(interrupts, work)).await
