@@ -6,12 +6,12 @@ use std::time::Duration;
 use crabbox_tests::{Plugin, World, wait_for};
 
 /// How many hosts are killed, for each provider. `CRABBOX_TEST_KILLS` has more.
-fn kills() -> usize {
+pub(crate) fn kills() -> usize {
     std::env::var("CRABBOX_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(16)
 }
 
 /// A number that differs from run to run, so that the moments do.
-fn random(below: u64) -> u64 {
+pub(crate) fn random(below: u64) -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish() % below
 }

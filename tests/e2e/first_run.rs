@@ -8,17 +8,9 @@ use std::time::Duration;
 
 use crabbox_tests::{Plugin, World, ended, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{ALL, assert_fits, assert_has, assert_nothing_left, end, spawn};
-
-/// The timing record among what was printed on standard error.
-fn timing(stderr: &str) -> Value {
-    let line = stderr.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{stderr}"));
-    let record = serde_json::from_str(line).unwrap();
-    assert_fits("timing", &record);
-    record
-}
+use crate::support::{ALL, assert_has, assert_nothing_left, end, spawn, timing};
 
 #[test]
 fn a_run_gives_output_and_exit_code_and_leaves_nothing() {

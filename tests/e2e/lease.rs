@@ -1,37 +1,13 @@
 //! Leases that stay: made once, used often, shared, ended.
 
 use std::fs;
-use std::process::Child;
 
 use crabbox_tests::{Plugin, World, ended, wait_for};
 use serde_json::{Value, json};
 
-use crate::support::{ALL, assert_fits, assert_has, assert_nothing_left, claim, end, spawn};
-
-/// A lease called `demo`, and its id.
-fn warm(world: &World, plugin: Plugin) -> String {
-    let stdout = world.ok(&["warmup", "--provider", plugin.name(), "--slug", "demo"]);
-    let mut words = stdout.split_whitespace();
-    assert_eq!(words.next(), Some("leased"), "{stdout}");
-    let id = words.next().unwrap().to_owned();
-    assert!(stdout.ends_with(&format!("slug=demo provider={}\n", plugin.name())), "{stdout}");
-    id
-}
-
-/// A run on `demo` that lasts until `go` is called, and that has begun.
-fn long_run(world: &World) -> Child {
-    let [go, started] = ["go", "started"].map(|name| world.root().join(name));
-    let command =
-        format!("touch {}; while ! [ -e {} ]; do sleep 0.02; done", started.display(), go.display());
-    let child = spawn(&mut world.crabbox(&["run", "--id", "demo", "--", "sh", "-c", &command]));
-    wait_for("the run", || started.exists());
-    assert_eq!(world.json(&["list", "--json"])[0]["running"], 1);
-    child
-}
-
-fn go(world: &World) {
-    fs::write(world.root().join("go"), "").unwrap();
-}
+use crate::support::{
+    ALL, assert_fits, assert_has, assert_nothing_left, claim, end, go, long_run, spawn, warm,
+};
 
 #[test]
 fn a_build_of_the_first_run_is_there_in_the_second_and_what_is_deleted_here_is_not() {

@@ -14,5 +14,6 @@ mod plugins;
 mod rude;
 mod signals;
 mod support;
+mod sync;
 mod templates;
 mod tree;

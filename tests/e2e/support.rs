@@ -1,10 +1,13 @@
 //! What several of these tests need.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crabbox_tests::{Plugin, World};
+use crabbox_tests::{Plugin, World, wait_for};
 use serde_json::Value;
 
 /// The providers that come along, in three languages.
@@ -55,4 +58,67 @@ pub(crate) fn claim(world: &World) -> (std::path::PathBuf, Value) {
     assert_eq!(files.len(), 1, "{files:?}");
     let claim = serde_json::from_str(&fs::read_to_string(&files[0]).unwrap()).unwrap();
     (files[0].clone(), claim)
+}
+
+/// A lease called `demo`, and its id.
+pub(crate) fn warm(world: &World, plugin: Plugin) -> String {
+    let stdout = world.ok(&["warmup", "--provider", plugin.name(), "--slug", "demo"]);
+    let mut words = stdout.split_whitespace();
+    assert_eq!(words.next(), Some("leased"), "{stdout}");
+    let id = words.next().unwrap().to_owned();
+    assert!(stdout.ends_with(&format!("slug=demo provider={}\n", plugin.name())), "{stdout}");
+    id
+}
+
+/// A run on `demo` that lasts until `go` is called, and that has begun.
+pub(crate) fn long_run(world: &World) -> Child {
+    long_run_that(world, "")
+}
+
+/// The same, after it has done something else.
+pub(crate) fn long_run_that(world: &World, first: &str) -> Child {
+    let [go, started] = ["go", "started"].map(|name| world.root().join(name));
+    let command =
+        format!("{first} touch {}; while ! [ -e {} ]; do sleep 0.02; done", started.display(), go.display());
+    let child = spawn(&mut world.crabbox(&["run", "--id", "demo", "--", "sh", "-c", &command]));
+    wait_for("the run", || started.exists());
+    assert_eq!(world.json(&["list", "--json"])[0]["running"], 1);
+    child
+}
+
+/// Ends it.
+pub(crate) fn go(world: &World) {
+    fs::write(world.root().join("go"), "").unwrap();
+}
+
+/// The timing record among what was printed on standard error.
+pub(crate) fn timing(stderr: &str) -> Value {
+    let line = stderr.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{stderr}"));
+    let record = serde_json::from_str(line).unwrap();
+    assert_fits("timing", &record);
+    record
+}
+
+/// All that is below a directory, without the directories and git's own: by path, the permissions and the
+/// content, or where a link leads.
+pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut files, mut directories) = (BTreeMap::new(), vec![directory.to_owned()]);
+    while let Some(next) = directories.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            if metadata.is_dir() {
+                directories.extend((!path.ends_with(".git")).then_some(path));
+                continue;
+            }
+            let is = match metadata.is_symlink() {
+                true => [b"-> ", fs::read_link(&path).unwrap().as_os_str().as_bytes()].concat(),
+                false => {
+                    [format!("{:o} ", metadata.mode() & 0o777).as_bytes(), &fs::read(&path).unwrap()].concat()
+                }
+            };
+            files.insert(path.strip_prefix(directory).unwrap().to_owned(), is);
+        }
+    }
+    files
 }
