@@ -18,6 +18,7 @@ mod plugins;
 mod progress;
 mod provider;
 mod remote;
+mod replay;
 mod sync;
 #[cfg(test)]
 mod testing;

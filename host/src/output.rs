@@ -130,6 +130,11 @@ pub(crate) fn hide(secret: &str) {
     }
 }
 
+/// All that is never printed.
+pub(crate) fn hidden() -> Vec<String> {
+    HIDDEN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// Text without the secrets in it.
 fn without_secrets(text: &str) -> Cow<'_, str> {
     let hidden = HIDDEN.lock().unwrap_or_else(PoisonError::into_inner);

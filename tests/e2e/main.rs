@@ -16,4 +16,6 @@ mod signals;
 mod support;
 mod sync;
 mod templates;
+mod trace;
+mod transcripts;
 mod tree;

@@ -16,6 +16,9 @@ pub enum Profile {
 /// The provider that misbehaves, which lies in `examples/` beside the others.
 pub(crate) const RUDE: &str = "crabbox-provider-rude";
 
+/// The providers that only tests use.
+const EXAMPLES: &[&str] = &[RUDE, "crabbox-provider-recorded", "minimal"];
+
 /// The directory of the executables. They are built by the first caller, unless `CRABBOX_TEST_BIN_DIR`
 /// names a directory that has them.
 pub fn binaries(profile: Profile) -> &'static Path {
@@ -41,7 +44,7 @@ fn build(profile: Profile) -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root).args(["build", "--quiet", "--workspace", "--bins"]);
     match profile {
-        Profile::Debug => cargo.args(["--example", RUDE]),
+        Profile::Debug => cargo.args(EXAMPLES.iter().flat_map(|name| ["--example", name])),
         // The providers that only benches use.
         Profile::Release => cargo.args(["--release", "--examples"]),
     };

@@ -17,6 +17,8 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::output::warn;
 use crate::plugins::{self, DescribeArgs, ListArgs as PluginsListArgs, NewArgs, PinArgs};
+use crate::provider::trace;
+use crate::replay::{self, ReplayArgs};
 
 /// Runs a command on your working tree, somewhere else, and leaves nothing behind
 #[derive(Debug, Parser)]
@@ -62,6 +64,8 @@ enum PluginsCommand {
     /// Start a plugin whatever it becomes, as one that was never pinned
     Unpin(PinArgs),
     Check(CheckArgs),
+    /// Play the host's side of a trace again, and compare the answers
+    Replay(ReplayArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +84,7 @@ pub(crate) async fn run(mut words: Vec<OsString>) -> Result<u8> {
         words.remove(1);
     }
     let mut host = Host::open(Env::current()?)?;
+    trace::begin(&host.env);
     let Some(parsed) = provider_flags::parse(&words, &mut host).await? else { return Ok(0) };
     if parse_only {
         return Ok(0);
@@ -113,6 +118,7 @@ pub(crate) async fn run(mut words: Vec<OsString>) -> Result<u8> {
         Command::Plugins(PluginsCommand::Pin(args)) => plugins::pin(&host.plugins, &args).map(|()| 0),
         Command::Plugins(PluginsCommand::Unpin(args)) => plugins::unpin(&host.plugins, &args).map(|()| 0),
         Command::Plugins(PluginsCommand::Check(args)) => conformance::check(&host, &args).await,
+        Command::Plugins(PluginsCommand::Replay(args)) => replay::replay(&host, &args).await,
         Command::Config(ConfigCommand::Show(args)) => {
             config::show(&args, &host.env, &host.paths, &host.files).await.map(|()| 0)
         }

@@ -37,6 +37,7 @@ pub(crate) const HOST_FLAGS: &[&str] = &[
     "limit",
     "live",
     "no-sync",
+    "plugin",
     "probe",
     "provider",
     "reclaim",

@@ -318,6 +318,20 @@ impl Found {
     }
 }
 
+/// The executable at a path, of the provider that its name says.
+pub(super) fn at(path: &Path) -> Result<Found> {
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(PREFIX));
+    let Some(name) = name.filter(|name| is_provider_name(name)) else {
+        return Err(Error::usage(format!("`{}` is not named like a plugin", path.display()))
+            .hint(format!("a plugin is an executable `{PREFIX}NAME`")));
+    };
+    let found = explicit(name, path);
+    match &found.problem {
+        None => Ok(found),
+        Some(problem) => Err(Error::usage(format!("`{}` {problem}", path.display()))),
+    }
+}
+
 /// The executable that the user names. It stands for its provider even when it cannot be started.
 fn explicit(name: &str, path: &Path) -> Found {
     let (identity, problem) = match candidate(path) {

@@ -38,7 +38,7 @@ pub(crate) use check::HOST_FLAGS;
 use crate::config::{Env, Files, PluginSettings, Schema, Settings};
 use crate::error::Result;
 use crate::paths::Paths;
-use crate::provider::{Locks, Spawn};
+use crate::provider::{Locks, Spawn, trace};
 use cache::{Asked, Manifests};
 use discovery::Places;
 use pins::Pins;
@@ -77,6 +77,11 @@ impl Plugins {
     /// The plugin of one provider, without looking at any other.
     pub(crate) fn find(&self, name: &str) -> Result<Found> {
         self.places.one(name)
+    }
+
+    /// The executable at a path, which need not be in any of the places.
+    pub(crate) fn at(&self, path: &std::path::Path) -> Result<Found> {
+        discovery::at(path)
     }
 
     /// Whether there is a plugin of that name.
@@ -118,6 +123,14 @@ impl Plugins {
     /// What is needed to start a plugin, if its pin allows that.
     pub(crate) fn spawn(&self, found: &Found, env: &[(OsString, OsString)], locks: Locks) -> Result<Spawn> {
         self.manifests.verify(found).map_err(|refusal| refusal.into_error(found))?;
+        // What a plugin asks for besides what all get may well be secret.
+        let base = env::base(&self.env);
+        for (_, value) in env.iter().filter(|variable| !base.contains(variable)) {
+            let is_path = value.as_encoded_bytes().starts_with(b"/") && std::path::Path::new(value).exists();
+            if !is_path && let Some(value) = value.to_str() {
+                trace::hide(value);
+            }
+        }
         let (provider, path) = (found.name.clone(), found.path.clone());
         Ok(Spawn { provider, path, env: env.to_vec(), locks })
     }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::ladder::{Ladder, Rung};
 use super::process::REAP;
 use super::session::{Ask, Event, Session, shortened};
+use super::trace::Direction;
 use super::{Interrupts, ProviderError, Relay};
 use crate::output::foreign;
 
@@ -94,8 +95,12 @@ impl<'s, 'a> Exchange<'s, 'a> {
         let id = session.id;
         let problem = match session.lines.next_line() {
             Ok(None) => return Ok(Heard::Nothing),
-            Err(error) => (error.to_string(), String::from_utf8_lossy(&error.head).into_owned()),
+            Err(error) => {
+                session.process.record(Direction::Plugin, &error.head);
+                (error.to_string(), String::from_utf8_lossy(&error.head).into_owned())
+            }
             Ok(Some(line)) => {
+                session.process.record(Direction::Plugin, line);
                 let text = || String::from_utf8_lossy(line).into_owned();
                 match decode_plugin_line(line) {
                     Decoded::Message(message, _) => match hear(message, id, ask, held) {
@@ -157,6 +162,9 @@ impl<'s, 'a> Exchange<'s, 'a> {
                     self.end_of_output = true;
                     self.give_up = Some(Instant::now() + REAP);
                     let rest = session.lines.take_rest();
+                    if let Some(rest) = &rest {
+                        session.process.record(Direction::Plugin, rest);
+                    }
                     let rest = rest.map(|rest| foreign(&shortened(&String::from_utf8_lossy(&rest))));
                     session.stray = rest.or(session.stray.take());
                 }
@@ -190,7 +198,9 @@ impl<'s, 'a> Exchange<'s, 'a> {
             Rung::Cancel => {
                 let reason = self.ladder.as_ref().map_or(CancelReason::User, |ladder| ladder.reason);
                 let cancel = Note::new(note::CANCEL, Cancel { request: self.session.id, reason });
-                self.outgoing.extend(encode(&cancel).map_err(|error| self.session.io(error.into()))?);
+                let line = encode(&cancel).map_err(|error| self.session.io(error.into()))?;
+                self.session.process.record(Direction::Host, &line);
+                self.outgoing.extend(line);
             }
             Rung::CloseStdin => self.session.process.close_stdin(),
             Rung::Terminate => self.session.process.signal(Signal::TERM),

@@ -1,7 +1,8 @@
 //! A provider's process and the conversation with it.
 //!
 //! `guard` makes sure that nothing outlives the host, `process` starts and ends the plugin, `session`
-//! asks it, `exchange` is one request on its way, `ladder` how one is ended, `relay` carries a command's output, `interrupt` hears the user. How they work together:
+//! asks it, `exchange` is one request on its way, `ladder` how one is ended, `relay` carries a command's output, `interrupt` hears the user,
+//! `trace` writes down what is said. How they work together:
 //! `docs/architecture.md`, "A plugin's process".
 
 mod error;
@@ -13,6 +14,7 @@ mod process;
 mod relay;
 mod session;
 mod stderr;
+pub(crate) mod trace;
 
 pub(crate) use error::ProviderError;
 pub(crate) use guard::{GUARD_ARGUMENT, guard_main};

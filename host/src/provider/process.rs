@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::ProviderError;
 use super::guard::Guard;
 use super::stderr::Tail;
+use super::trace::{Direction, Track};
 
 /// How long a plugin may take to end after its input ended, and again after SIGTERM.
 pub(crate) const STEP: Duration = Duration::from_secs(2);
@@ -54,12 +55,14 @@ pub(crate) struct Process {
     pub(crate) stderr: Tail,
     /// The process itself.
     pub(crate) child: Child,
+    /// Writes down what is said, where the user wants that.
+    pub(super) track: Option<Track>,
     guard: Guard,
 }
 
 impl Process {
     /// Starts the guard, then the plugin in the guard's group. The plugin's directory is `/`.
-    pub(super) fn spawn(spawn: &Spawn) -> Result<Self, ProviderError> {
+    pub(crate) fn spawn(spawn: &Spawn) -> Result<Self, ProviderError> {
         let mut command = Command::new(&spawn.path);
         command.arg("--stdio").current_dir("/");
         Self::start(command, spawn)
@@ -82,8 +85,16 @@ impl Process {
         let mut child = child.map_err(failed)?;
         let no_pipe = || failed(io::Error::other("a pipe is missing"));
         let stdout = child.stdout.take().ok_or_else(no_pipe)?;
-        let stderr = Tail::drain(child.stderr.take().ok_or_else(no_pipe)?);
-        Ok(Self { stdin: child.stdin.take(), stdout, stderr, child, guard })
+        let track = Track::begin(&spawn.provider);
+        let stderr = Tail::drain(child.stderr.take().ok_or_else(no_pipe)?, track.clone());
+        Ok(Self { stdin: child.stdin.take(), stdout, stderr, child, track, guard })
+    }
+
+    /// Writes down what is said, where the user wants that.
+    pub(super) fn record(&self, dir: Direction, lines: &[u8]) {
+        if let Some(track) = &self.track {
+            track.record(dir, lines);
+        }
     }
 
     /// The group that the plugin is in, with its guard.

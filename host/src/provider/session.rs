@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use super::exchange::Exchange;
 use super::process::{Process, Spawn};
+use super::trace::Direction;
 use super::{Interrupts, ProviderError, Relay};
 use crate::output::foreign;
 
@@ -161,6 +162,7 @@ impl Session {
         self.cancelled = None;
         let request = Request::new(self.id, P::METHOD.name(), params);
         let line = encode(&request).map_err(|error| self.io(error.into()))?;
+        self.process.record(Direction::Host, &line);
         let deadline = ask.deadline.or_else(|| self.deadline(P::METHOD));
         let raw = Exchange::new(self, P::METHOD, line, deadline, ask).run().await?;
         self.decode::<P>(&raw)

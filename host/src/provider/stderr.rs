@@ -9,6 +9,7 @@ use tokio::process::ChildStderr;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::trace::{Direction, Track};
 use crate::output::foreign;
 
 /// How much is kept.
@@ -32,13 +33,15 @@ struct Kept(Arc<Mutex<VecDeque<u8>>>);
 
 impl Tail {
     /// Starts to drain a plugin's standard error.
-    pub(super) fn drain(mut stderr: ChildStderr) -> Self {
+    pub(super) fn drain(mut stderr: ChildStderr, track: Option<Track>) -> Self {
         let tail = Kept::default();
         let kept = tail.clone();
         let drain = tokio::spawn(async move {
             let mut buffer = vec![0; 4096];
+            let mut lines = Lines { track, unfinished: Vec::new() };
             while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
                 kept.push(&buffer[..count]);
+                lines.record(&buffer[..count]);
             }
         });
         Self { kept: tail, drain: Some(drain) }
@@ -79,6 +82,35 @@ impl Kept {
         let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
         let lines = &lines[lines.len().saturating_sub(LINES)..];
         lines.iter().map(|line| foreign(line)).collect::<Vec<_>>().join(" | ")
+    }
+}
+
+/// What is written down of it, in whole lines.
+struct Lines {
+    track: Option<Track>,
+    unfinished: Vec<u8>,
+}
+
+impl Lines {
+    fn record(&mut self, bytes: &[u8]) {
+        let Some(track) = &self.track else { return };
+        self.unfinished.extend_from_slice(bytes);
+        let whole = self.unfinished.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+        let enough = (self.unfinished.len() > KEEP).then_some(self.unfinished.len());
+        if let Some(end) = whole.or(enough) {
+            let lines: Vec<u8> = self.unfinished.drain(..end).collect();
+            track.record(Direction::Stderr, &lines);
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if let Some(track) = &self.track
+            && !self.unfinished.is_empty()
+        {
+            track.record(Direction::Stderr, &self.unfinished);
+        }
     }
 }
 
