@@ -2,16 +2,16 @@
 # Before: record.sh; the environment is set.
 #
 # The record is there before the command starts and until it has ended: whoever finds it can end the run.
-# The wrapper stays until then, whatever is sent to the group.
-trap : HUP INT TERM QUIT
 [ -d ws ] || mkdir -p ws || exit 125
-# When the process that started us is gone, nobody is left to end the run: it ends itself.
+# When the process that started us is gone, nobody is left to end the run: it ends itself. What tells that the
+# run has ended in the usual way is the record: a signal that comes while a shell starts can be lost.
 cbx_watch=
 if [ "$cbx_group" != none ] && [ "$PPID" -gt 1 ] && kill -0 "$PPID" 2>/dev/null; then
   (
     trap '' HUP INT
     trap 'kill $! 2>/dev/null; exit' TERM
-    while kill -0 "$PPID" 2>/dev/null; do sleep 1 & wait $!; done
+    while [ -e "$cbx_record" ] && kill -0 "$PPID" 2>/dev/null; do sleep 1 & wait $!; done
+    [ -e "$cbx_record" ] || exit
     trap '' TERM
     kill -s TERM -- "-$$"
     sleep 1
@@ -20,6 +20,8 @@ if [ "$cbx_group" != none ] && [ "$PPID" -gt 1 ] && kill -0 "$PPID" 2>/dev/null;
   ) </dev/null >/dev/null 2>&1 &
   cbx_watch=$!
 fi
+# The wrapper stays until the command has ended, whatever is sent to the group.
+trap : HUP INT TERM QUIT
 # Some shells report a killed child on standard error, which is the command's.
 exec 3>&2 2>/dev/null
 cbx_found=
@@ -39,6 +41,6 @@ cbx_found=
   exec "$@"
 ) </dev/null 2>&3 3>&-
 cbx_code=$?
-[ -z "$cbx_watch" ] || kill -s TERM "$cbx_watch" 2>/dev/null
 rm -f "$cbx_record"
+[ -z "$cbx_watch" ] || kill -s TERM "$cbx_watch" 2>/dev/null
 exit "$cbx_code"
