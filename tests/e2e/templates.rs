@@ -116,6 +116,36 @@ fn works(lang: &str) {
     let rest = world.home().join(".local/state/crabbox-mine-too");
     assert_eq!(fs::read_dir(rest).unwrap().count(), 0, "{lang}");
     assert!(directory.join("README.md").exists());
+    its_own_test_passes(lang, &world, &directory);
+}
+
+/// Runs the test that comes with it, which is `crabbox plugins check --live`.
+fn its_own_test_passes(lang: &str, world: &World, directory: &Path) {
+    let mut command = match lang {
+        "python" => world.command("python3"),
+        "node" => world.command("node"),
+        "sh" => world.command("./test"),
+        "go" => go(world),
+        _ => cargo(),
+    };
+    match lang {
+        "python" => command.arg("test.py"),
+        "node" => command.args(["--test", "provider.test.js"]),
+        "sh" => &mut command,
+        _ => command.arg("test"),
+    };
+    let crabbox = binaries(Profile::Debug).join("crabbox");
+    let command = command.current_dir(directory).env("CRABBOX", crabbox);
+    if lang == "rust" {
+        // A home of its own, and cargo's where it is.
+        let homes = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")];
+        let home = PathBuf::from(std::env::var_os("HOME").unwrap());
+        for (name, place) in homes.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()) {
+            command.env(name, home.join(place));
+        }
+        command.env("HOME", world.home()).env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME");
+    }
+    succeeds(command);
 }
 
 #[test]
