@@ -68,6 +68,8 @@ fn a_pinned_plugin_that_changed_is_not_started_and_can_be_accepted() {
         &["status", "demo"],
         &["stop", "demo"],
         &["plugins", "describe", "acme"],
+        &["plugins", "check", "acme"],
+        &["plugins", "replay", "README.md", "--plugin", "acme"],
     ] {
         let (code, _, stderr) = world.run(arguments);
         assert_eq!(code, 3, "{arguments:?}: {stderr}");
@@ -126,6 +128,24 @@ fn the_same_bytes_at_another_path_are_not_what_was_pinned() {
     let mut command = world.crabbox(&["run", "--provider", "acme", "true"]);
     let (code, _, stderr) = ended(command.env("CRABBOX_PLUGIN_PATH", &link));
     assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
+fn an_executable_that_is_named_by_its_path_is_nobodys_pin() {
+    let world = World::new();
+    let mine = world.local_as("acme", &json!({}));
+    pin(&world, "acme");
+    let other = world.root().join("other");
+    fs::create_dir(&other).unwrap();
+    let other = other.join("crabbox-provider-acme");
+    fs::copy(&mine, &other).unwrap();
+    let trace = world.root().join("trace.jsonl");
+    let mut command = world.crabbox(&["run", "--provider", "acme", "true"]);
+    assert_eq!(ended(command.env("CRABBOX_PLUGIN_TRACE", &trace)).0, 0);
+    let plugin = other.to_str().unwrap();
+    let (code, stdout, stderr) =
+        world.run(&["plugins", "replay", trace.to_str().unwrap(), "--plugin", plugin]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn find(host: &Host, plugin: &Path) -> Result<(PathBuf, Option<String>)> {
             Exit::Usage => Error { exit: Exit::NotFound, ..error },
             _ => error,
         })?;
+        host.plugins.allows(&found)?;
         return Ok((found.path, Some(found.name)));
     }
     let path = host.env.cwd().join(plugin);

@@ -49,6 +49,8 @@ pub(crate) enum FoundIn {
     Beside,
     /// A directory of PATH.
     Path,
+    /// The command line, which has its path.
+    Words,
 }
 
 impl FoundIn {
@@ -59,6 +61,7 @@ impl FoundIn {
             Self::PluginPath => VARIABLE,
             Self::Beside => "beside crabbox",
             Self::Path => "PATH",
+            Self::Words => "the command line",
         }
     }
 }
@@ -327,7 +330,7 @@ pub(super) fn at(path: &Path) -> Result<Found> {
     };
     let found = explicit(name, path);
     match &found.problem {
-        None => Ok(found),
+        None => Ok(Found { source: FoundIn::Words, ..found }),
         Some(problem) => Err(Error::usage(format!("`{}` {problem}", path.display()))),
     }
 }

@@ -97,7 +97,7 @@ impl Plugins {
     /// What a plugin says about itself, from the cache where it can. A cached failure is not believed: the
     /// plugin is asked again.
     pub(crate) async fn manifest(&self, found: &Found) -> Result<Known> {
-        self.manifests.verify(found).map_err(|refusal| refusal.into_error(found))?;
+        self.allows(found)?;
         match self.manifests.cached(found).map(Asked::known) {
             Some(Ok(known)) => Ok(known),
             _ => self.refresh(found).await,
@@ -120,9 +120,14 @@ impl Plugins {
         self.manifests.all(found, fresh).await
     }
 
+    /// Fails unless the pin of a plugin, if there is one, allows it to be started.
+    pub(crate) fn allows(&self, found: &Found) -> Result<()> {
+        self.manifests.verify(found).map(drop).map_err(|refusal| refusal.into_error(found))
+    }
+
     /// What is needed to start a plugin, if its pin allows that.
     pub(crate) fn spawn(&self, found: &Found, env: &[(OsString, OsString)], locks: Locks) -> Result<Spawn> {
-        self.manifests.verify(found).map_err(|refusal| refusal.into_error(found))?;
+        self.allows(found)?;
         // What a plugin asks for besides what all get may well be secret.
         let base = env::base(&self.env);
         for (_, value) in env.iter().filter(|variable| !base.contains(variable)) {

@@ -14,6 +14,7 @@ use crabbox_protocol::records::{PinState, PluginState};
 use serde::{Deserialize, Serialize};
 
 use super::cache::{Refusal, sha256};
+use super::discovery::FoundIn;
 use super::{Found, Plugins};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -101,6 +102,10 @@ impl Pins {
         found: &Found,
         known: impl FnOnce() -> Option<String>,
     ) -> Result<Option<PinState>, Refusal> {
+        // Whoever writes a path has chosen the executable; a pin is about what is found under a name.
+        if found.source == FoundIn::Words {
+            return Ok(None);
+        }
         let refuse = |reason: String, hint: String| Refusal {
             state: PluginState::Invalid,
             reason,
@@ -182,7 +187,6 @@ impl Pins {
 
 #[cfg(test)]
 mod tests {
-    use super::super::discovery::FoundIn;
     use super::*;
 
     fn pins(text: &str) -> (tempfile::TempDir, Pins) {

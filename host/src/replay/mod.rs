@@ -37,6 +37,7 @@ pub(crate) async fn replay(host: &Host, args: &ReplayArgs) -> Result<u8> {
         true => host.plugins.at(&host.env.cwd().join(&args.plugin))?,
         false => host.plugins.find(&args.plugin)?,
     };
+    host.plugins.allows(&found)?;
     let transcript = Transcript::read(&host.env.cwd().join(&args.file))?;
     let sessions: Vec<_> =
         transcript.sessions.iter().filter(|session| session.plugin == found.name).collect();
