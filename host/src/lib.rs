@@ -9,6 +9,7 @@ mod config;
 mod conformance;
 mod error;
 mod exit;
+mod fault;
 mod host;
 mod join;
 mod lease;
@@ -33,6 +34,11 @@ pub fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     if words.get(1).is_some_and(|word| word == provider::GUARD_ARGUMENT) {
         return provider::guard_main();
+    }
+    if words.get(1).is_some_and(|word| word == fault::FAULTS_ARGUMENT)
+        && let Some(names) = fault::names()
+    {
+        return output::data(&names).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 
 use crate::error::{Error, Result};
+use crate::fault::{Fault, pass};
 
 /// The directories of this user: `$XDG_{STATE,CACHE,CONFIG}_HOME/crabbox`, on every system.
 #[derive(Debug, Clone)]
@@ -58,7 +59,19 @@ pub(crate) fn private_dir(path: &Path) -> Result<()> {
 }
 
 /// How the name of a file begins that is not in its place yet.
-pub(crate) const NEW: &str = ".new-";
+const NEW: &str = ".new-";
+
+/// Removes what writers left in a directory, and below, that were killed. One that is alive and loses its file so
+/// fails: this is for what can be made again, and for directories that are locked.
+pub(crate) fn sweep(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(NEW.as_bytes()) {
+            let _ = fs::remove_file(entry.path());
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            sweep(&entry.path());
+        }
+    }
+}
 
 /// Replaces a file by one rename, for this user only. With `durable` it is on disk on return.
 pub(crate) fn replace(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
@@ -71,6 +84,8 @@ pub(crate) fn replace(path: &Path, content: &[u8], durable: bool) -> io::Result<
     if durable {
         file.as_file().sync_data()?;
     }
+    pass(Fault::FileStaged);
     file.persist(path).map_err(|error| error.error)?;
+    pass(Fault::FileReplaced);
     if durable { File::open(directory)?.sync_all() } else { Ok(()) }
 }

@@ -213,14 +213,39 @@ impl World {
         all.filter(|path| !path.ends_with("claims.lock")).collect()
     }
 
+    /// Files anywhere in the world's home whose writer never finished them.
+    pub fn unfinished(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut directories = vec![self.home()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => directories.push(entry.path()),
+                    _ if entry.file_name().as_encoded_bytes().starts_with(b".new-") => {
+                        found.push(entry.path())
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+
     /// The processes of this world that are alive: those with its directory in their environment. Only
     /// where there is `/proc`; elsewhere none are seen.
     pub fn processes(&self) -> Vec<String> {
+        self.processes_with("")
+    }
+
+    /// The same, of those that have this text in their environment, too.
+    pub fn processes_with(&self, text: &str) -> Vec<String> {
         let mark = self.root().to_str().expect("test paths are UTF-8").to_owned().into_bytes();
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let ours = processes.filter_map(|entry| {
             let environment = fs::read(entry.path().join("environ")).ok()?;
-            environment.windows(mark.len()).any(|window| window == mark).then(|| {
+            let has =
+                |mark: &[u8]| mark.is_empty() || environment.windows(mark.len()).any(|part| part == mark);
+            (has(&mark) && has(text.as_bytes())).then(|| {
                 let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
                 String::from_utf8_lossy(&words).replace('\0', " ")
             })

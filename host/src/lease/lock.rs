@@ -14,6 +14,7 @@ use crabbox_protocol::LeaseId;
 use crabbox_protocol::records::Claim;
 
 use crate::error::{Error, Result};
+use crate::fault::{Fault, pass};
 use crate::paths::{Paths, private_dir};
 
 /// How often a lock that is held by another is tried again.
@@ -76,6 +77,7 @@ impl LockFile {
     /// Removes the file and lets go.
     pub(super) fn remove(self) {
         let _ = std::fs::remove_file(&self.path);
+        pass(Fault::LockRemoved);
     }
 }
 
@@ -99,6 +101,7 @@ impl LeaseLock {
             return Ok(None);
         };
         let lock = LockFile::try_lock(&lock_path(paths, id), true).map_err(failed)?;
+        pass(Fault::LeaseLocked);
         Ok(lock.map(|lock| Self { lock, gate: Some(gate), gate_path: gate_path(paths, id) }))
     }
 
@@ -124,6 +127,7 @@ impl LeaseLock {
             if gate.is_some()
                 && let Some(lock) = LockFile::try_lock(&lock_path(paths, id), exclusive).map_err(failed)?
             {
+                pass(Fault::LeaseLocked);
                 return Ok(Self { lock, gate, gate_path: gate_path(paths, id) });
             }
             if let Some(waits) = waits.take() {

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::lock::LockFile;
 use crate::error::{Error, Result};
+use crate::fault::{Fault, pass};
 use crate::paths::{Paths, private_dir};
 
 /// `runs/RUNID/` in the state directory, 0700. Its `lock` is held for as long as the run may be alive.
@@ -28,6 +29,7 @@ impl RunDir {
         let lock = LockFile::try_lock(&path.join("lock"), true);
         let lock = lock.and_then(|lock| lock.ok_or_else(|| io::ErrorKind::WouldBlock.into()));
         let lock = lock.map_err(|error| Error::failure(format!("cannot lock the run {id}")).cause(error))?;
+        pass(Fault::RunMade);
         Ok(Self { id, path, lock: Some(lock) })
     }
 
@@ -92,6 +94,7 @@ pub(crate) fn file_at(
     write(&mut sink)?;
     sink.flush()?;
     let sha256 = sink.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    pass(Fault::InputWritten);
     Ok(FileRef { path: path.to_string_lossy().into_owned(), size: sink.size, sha256 })
 }
 
@@ -104,6 +107,7 @@ impl Drop for RunDir {
                 let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
             }
         }
+        pass(Fault::RunEmptied);
         if let Some(lock) = self.lock.take() {
             lock.remove();
         }

@@ -14,8 +14,9 @@ use super::lock::LockFile;
 use super::names::{is_slug, slug};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::fault::{Fault, pass};
 use crate::output::foreign;
-use crate::paths::{NEW, Paths, private_dir, replace};
+use crate::paths::{Paths, private_dir, replace, sweep};
 
 /// The largest claim that is read, and so the largest that is written.
 const LARGEST: u64 = 1024 * 1024;
@@ -155,7 +156,9 @@ impl Claims {
                 .unwrap_or_else(|| id.as_str().replace('_', "-")),
         };
         claim.lease.name = super::remote_name(id, &claim.lease.slug);
-        self.write(claim, true)
+        self.write(claim, true)?;
+        pass(Fault::ClaimCreated);
+        Ok(())
     }
 
     /// Changes a claim. With `durable` the change is on disk on return.
@@ -172,17 +175,15 @@ impl Claims {
         })?;
         change(&mut claim)?;
         self.write(&mut claim, durable)?;
+        pass(Fault::ClaimChanged);
         Ok(claim)
     }
 
     /// Removes what a writer left that was killed. Writers hold the lock, so whatever is there is nobody's.
     pub(crate) fn sweep(&self) -> Result<()> {
-        let Ok(entries) = fs::read_dir(self.paths.claims()) else { return Ok(()) };
-        let _lock = self.lock()?;
-        for entry in entries.flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(NEW.as_bytes()) {
-                let _ = fs::remove_file(entry.path());
-            }
+        if self.paths.claims().exists() {
+            let _lock = self.lock()?;
+            sweep(&self.paths.claims());
         }
         Ok(())
     }
@@ -194,7 +195,10 @@ impl Claims {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::failure(format!("cannot remove the claim of lease {id}")).cause(error))
             }
-            _ => Ok(()),
+            _ => {
+                pass(Fault::ClaimRemoved);
+                Ok(())
+            }
         }
     }
 

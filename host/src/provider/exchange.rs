@@ -21,6 +21,7 @@ use super::process::REAP;
 use super::session::{Ask, Event, Session, shortened};
 use super::trace::Direction;
 use super::{Interrupts, ProviderError, Relay};
+use crate::fault::{Fault, pass};
 use crate::output::foreign;
 
 /// How much is read at once.
@@ -75,7 +76,10 @@ impl<'s, 'a> Exchange<'s, 'a> {
         loop {
             while self.held.is_none() {
                 match self.next_message()? {
-                    Heard::Answer(outcome) => return self.answered(outcome),
+                    Heard::Answer(outcome) => {
+                        pass(Fault::Answered(self.method));
+                        return self.answered(outcome);
+                    }
                     Heard::Something => {}
                     Heard::Nothing => break,
                 }
@@ -156,6 +160,9 @@ impl<'s, 'a> Exchange<'s, 'a> {
             written = write(&mut session.process.stdin, &self.outgoing[self.sent..]), if self.sent < self.outgoing.len() => {
                 // A plugin that does not read any more is heard of by its end or by the deadline.
                 self.sent = written.map_or(self.outgoing.len(), |count| self.sent + count);
+                if self.sent == self.outgoing.len() {
+                    pass(Fault::Sent(self.method));
+                }
             }
             count = session.process.stdout.read_buf(session.lines.input(READ)), if self.held.is_none() && !self.end_of_output => {
                 if !matches!(count, Ok(1..)) {

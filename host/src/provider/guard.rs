@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::process::Locks;
+use crate::fault::{Fault, pass};
 
 /// The argument that makes crabbox a guard.
 pub(crate) const GUARD_ARGUMENT: &str = "__guard";
@@ -48,6 +49,7 @@ impl Guard {
             .spawn()?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let group = id.ok_or_else(|| io::Error::other("the guard has no process id"))?;
+        pass(Fault::GuardStarted);
         Ok(Self { child, group })
     }
 

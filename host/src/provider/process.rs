@@ -15,6 +15,7 @@ use super::ProviderError;
 use super::guard::Guard;
 use super::stderr::Tail;
 use super::trace::{Direction, Track};
+use crate::fault::{Fault, pass};
 
 /// How long a plugin may take to end after its input ended, and again after SIGTERM.
 pub(crate) const STEP: Duration = Duration::from_secs(2);
@@ -83,6 +84,7 @@ impl Process {
             .spawn();
         let failed = |source| ProviderError::Spawn { provider: provider(), path: spawn.path.clone(), source };
         let mut child = child.map_err(failed)?;
+        pass(Fault::PluginStarted);
         let no_pipe = || failed(io::Error::other("a pipe is missing"));
         let stdout = child.stdout.take().ok_or_else(no_pipe)?;
         let track = Track::begin(&spawn.provider);
@@ -123,5 +125,6 @@ impl Process {
             }
         }
         self.guard.end().await;
+        pass(Fault::PluginEnded);
     }
 }

@@ -10,6 +10,7 @@ use super::held::{AskError, Held, believed, check_id, merge, show_progress};
 use super::release::{Released, Watch};
 use super::{after, patiently, shown};
 use crate::error::{Error, Result};
+use crate::fault::{Fault, pass};
 use crate::output::{foreign, say};
 use crate::provider::{Ask, Event, Interrupts, ProviderError};
 
@@ -41,6 +42,7 @@ impl Held<'_> {
                     Ok(())
                 });
                 early = recorded.ok().or(early.take());
+                pass(Fault::LeaseHeard);
             }
             event => show_progress(event),
         };

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::lease::{LeaseLock, RunDir, abandoned_runs, remove_stale_locks};
 use crate::output::say;
+use crate::paths::sweep;
 use crate::provider::Interrupts;
 use crate::sync::{forget_lost_leases, forget_lost_repositories};
 
@@ -80,6 +81,7 @@ async fn look(host: &Host, how: Cleanup) -> Result<CleanupReport> {
         remove_stale_locks(&host.paths, &claims_left);
         forget_lost_leases(&host.paths, &claims_left);
         forget_lost_repositories(&host.paths);
+        sweep(&host.paths.cache);
     }
     Ok(CleanupReport { checked: claims.len() + bad.len(), rows })
 }

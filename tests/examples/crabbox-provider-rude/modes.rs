@@ -239,6 +239,8 @@ pub(crate) fn misbehave(modes: &Modes, mode: &Mode, request: &Value) {
             while lease::resolve(&request["params"]).is_ok_and(|found| found["state"] == "missing") {
                 sleep(Duration::from_millis(20));
             }
+            let params = json!({"request": id, "lease": {"ref": request["params"]["lease"]["id"]}});
+            send(&json!({"jsonrpc": "2.0", "method": "lease", "params": params}));
             good();
         }
         "liar" => {
