@@ -21,7 +21,7 @@ use crate::host::{Chosen, Host, Selection};
 use crate::lease::{RunDir, new_run_id};
 use crate::output::{self, foreign, say, warn};
 use crate::provider::Interrupts;
-use crate::sync::{Apply, Bases, Filter, Guard, Tree, warn_of_protected};
+use crate::sync::{Apply, Bases, Filter, Guard, Tree, a_few, warn_of_protected};
 
 /// A run whose every flag has been checked.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     clock.record.label = plan.label.clone();
     clock.record.repo_path = plan.repository.as_ref().map(|root| root.to_string_lossy().into_owned());
 
+    let reading = Instant::now();
     let tree = plan.repository.as_deref().map(|root| Tree::read(root, &plan.filter)).transpose()?;
     if let Some(tree) = &tree {
         warn_of_left_out(tree);
@@ -80,7 +81,7 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
         return one_shot::run(host, plan, tree, run, clock, &mut interrupts).await;
     }
     let outgoing = match tree {
-        Some(tree) => Some(outgoing(host, &plan, tree, &mut interrupts).await?),
+        Some(tree) => Some(outgoing(host, &plan, tree, reading, &mut interrupts).await?),
         None => None,
     };
 
@@ -132,28 +133,29 @@ pub(crate) async fn run(host: &Host, plan: RunPlan) -> Result<u8> {
     Ok(code)
 }
 
-/// Reads the tree, and checks its size.
-async fn outgoing(host: &Host, plan: &RunPlan, tree: Tree, interrupts: &mut Interrupts) -> Result<Outgoing> {
+/// Reads what the files contain, and checks how much is to be sent. `reading` is when that began.
+async fn outgoing(
+    host: &Host,
+    plan: &RunPlan,
+    tree: Tree,
+    reading: Instant,
+    interrupts: &mut Interrupts,
+) -> Result<Outgoing> {
     let bases = match &plan.lease {
         LeasePlan::Existing(claim) => Some(Bases::of(&host.paths, &claim.lease.id)),
         LeasePlan::New(_) => None,
     };
-    let mut outgoing = Outgoing::read(tree, &host.paths, plan.apply, bases, interrupts).await?;
+    let mut outgoing = Outgoing::read(tree, &host.paths, plan.apply, bases, reading, interrupts).await?;
     outgoing.check_size(&plan.chosen, interrupts).await?;
     Ok(outgoing)
 }
 
 /// Names what is not brought over although git names it.
 fn warn_of_left_out(tree: &Tree) {
-    const SHOWN: usize = 5;
     let names: Vec<_> = tree.left_out.iter().map(|path| foreign(&format!("`{}`", path.display()))).collect();
     if !names.is_empty() {
-        let more =
-            if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
-        let names = names[..names.len().min(SHOWN)].join(", ");
-        warn(format!(
-            "not brought over, because they are repositories of their own or no files: {names}{more}"
-        ));
+        let names = a_few(&names);
+        warn(format!("not brought over, because they are repositories of their own or no files: {names}"));
     }
 }
 

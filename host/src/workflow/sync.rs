@@ -56,16 +56,18 @@ pub(crate) struct Synced {
 }
 
 impl Outgoing {
-    /// Reads what is not known of the tree.
+    /// Reads what is not known of the tree, whose reading began then.
     pub(crate) async fn read(
         tree: Tree,
         paths: &Paths,
         how: Apply,
         bases: Option<Bases>,
+        begun: Instant,
         interrupts: &mut Interrupts,
     ) -> Result<Self> {
-        let begun = Instant::now();
-        say(format!("sync candidate: {} files, {}", tree.files.len(), human(tree.size())));
+        let count = tree.files.len();
+        let files = if count == 1 { "file" } else { "files" };
+        say(format!("sync candidate: {count} {files}, {}", human(tree.size())));
         let paths = paths.clone();
         let work = move |_: Stop| {
             let manifest = manifest_of(&tree, &paths)?;
