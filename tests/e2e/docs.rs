@@ -148,3 +148,22 @@ fn every_path_that_is_named_exists() {
     }
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+#[test]
+fn every_test_that_the_threat_model_names_is_there() {
+    let path = repository().join("docs/security.md");
+    let text = fs::read_to_string(&path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut seen = 0;
+    let mut missing = Vec::new();
+    for (before, after) in text.match_indices("` in [").map(|(at, _)| text.split_at(at)) {
+        let name = before.rsplit('`').next().unwrap();
+        let file = after.split("](").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
+        let code = fs::read_to_string(path.parent().unwrap().join(file)).unwrap();
+        seen += 1;
+        if !code.contains(&format!("fn {name}()")) {
+            missing.push(format!("{name} in {file}"));
+        }
+    }
+    assert!(seen > 20, "only {seen} were found");
+    assert!(missing.is_empty(), "{missing:#?}");
+}

@@ -8,6 +8,7 @@ mod crash;
 mod docs;
 mod first_run;
 mod lease;
+mod matrix;
 mod output;
 mod pins;
 mod plugins;

@@ -100,3 +100,52 @@ fn a_trace_that_cannot_be_written_fails_nothing() {
     assert_eq!(ended(command.env("CRABBOX_PLUGIN_TRACE", "here.jsonl")).0, 0);
     assert!(world.repo().join("here.jsonl").exists(), "a relative path is from where one stands");
 }
+
+#[test]
+fn what_is_forwarded_is_in_no_message_and_no_record() {
+    let world = World::new();
+    let file = world.root().join("trace.jsonl");
+    let mut argvs = std::collections::BTreeSet::new();
+    world.ok(&["warmup", "--slug", "demo"]);
+    for value in ["t0ps3cret-one", "t0ps3cret-two"] {
+        let script = "cat; printf '%s' \"$MINE\" >mine; ps -ww -o args= -p $PPID || :; exit 3";
+        let run = ["run", "--id", "demo", "--allow-env", "MINE", "--", "sh", "-c", script];
+        let mut command = world.crabbox(&run);
+        let (code, stdout, stderr) = ended(command.env("MINE", value).env("CRABBOX_PLUGIN_TRACE", &file));
+        assert_eq!(code, 3, "{stderr}");
+        assert!(!stdout.contains("t0ps3cret") && !stderr.contains("t0ps3cret"), "{stdout}{stderr}");
+    }
+    let trace = fs::read_to_string(&file).unwrap();
+    assert!(!trace.contains("t0ps3cret"), "{trace}");
+    for line in trace.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        let message: Value = serde_json::from_str(entry["line"].as_str().unwrap()).unwrap();
+        if message["method"] == "run" {
+            argvs.insert(message["params"]["argv"].to_string());
+        }
+    }
+    assert_eq!(argvs.len(), 1, "the argv is the same whatever is run: {argvs:#?}");
+
+    let mut directories =
+        vec![world.state().join("claims"), world.state().join("runs"), world.state().join("locks")];
+    let mut files = 0;
+    while let Some(directory) = directories.pop() {
+        let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&directory), 0o700, "{}", directory.display());
+        for path in fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            files += 1;
+            assert_eq!(mode(&path) & 0o077, 0, "{}", path.display());
+            assert!(
+                !String::from_utf8_lossy(&fs::read(&path).unwrap()).contains("t0ps3cret"),
+                "{}",
+                path.display()
+            );
+        }
+    }
+    assert!(files > 0, "there is a claim");
+    world.ok(&["stop", "demo"]);
+}
