@@ -5,12 +5,13 @@
 //! was cached, so a run costs no more than a look at the file.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use crabbox_protocol::records::{PinState, PluginState};
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::cache::{Refusal, sha256};
@@ -173,13 +174,15 @@ impl Pins {
     }
 
     fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Pin>)) -> Result<()> {
-        let mut lock = self.load().map_err(|error| error.hint(self.mend()))?;
-        change(&mut lock.plugins);
         let failed =
             |error: io::Error| Error::failure(format!("cannot write `{}`", self.file.display())).cause(error);
-        if let Some(directory) = self.file.parent() {
-            private_dir(directory)?;
-        }
+        let directory = self.file.parent().unwrap_or(Path::new("."));
+        private_dir(directory)?;
+        // So that two who pin at once both have their way. Let go when it is dropped.
+        let gate = File::open(directory).map_err(failed)?;
+        flock(&gate, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+        let mut lock = self.load().map_err(|error| error.hint(self.mend()))?;
+        change(&mut lock.plugins);
         let text = serde_json::to_string_pretty(&lock).map_err(|error| failed(error.into()))? + "\n";
         replace(&self.file, text.as_bytes(), true).map_err(failed)
     }

@@ -45,6 +45,13 @@ pub(crate) struct Locks {
     pub(crate) run: Option<File>,
 }
 
+/// How a plugin is started.
+fn plugin(spawn: &Spawn) -> Command {
+    let mut command = Command::new(&spawn.path);
+    command.arg("--stdio").current_dir("/");
+    command
+}
+
 /// A plugin's process, its guard, and the pipes between.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -63,14 +70,21 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts the guard, then the plugin in the guard's group. The plugin's directory is `/`.
-    pub(crate) fn spawn(spawn: &Spawn) -> Result<Self, ProviderError> {
-        let mut command = Command::new(&spawn.path);
-        command.arg("--stdio").current_dir("/");
-        Self::start(command, spawn)
+    pub(super) fn spawn(spawn: &Spawn) -> Result<Self, ProviderError> {
+        Self::tracked(plugin(spawn), spawn, Track::begin(&spawn.provider))
+    }
+
+    /// The same, and what is said is in no trace.
+    pub(crate) fn untracked(spawn: &Spawn) -> Result<Self, ProviderError> {
+        Self::start(plugin(spawn), spawn)
     }
 
     /// Starts the guard, then a command in the guard's group.
-    pub(crate) fn start(mut command: Command, spawn: &Spawn) -> Result<Self, ProviderError> {
+    pub(crate) fn start(command: Command, spawn: &Spawn) -> Result<Self, ProviderError> {
+        Self::tracked(command, spawn, None)
+    }
+
+    fn tracked(mut command: Command, spawn: &Spawn, track: Option<Track>) -> Result<Self, ProviderError> {
         let provider = || spawn.provider.clone();
         let guard = Guard::spawn(&spawn.locks)
             .map_err(|source| ProviderError::Io { provider: provider(), source })?;
@@ -87,7 +101,6 @@ impl Process {
         pass(Fault::PluginStarted);
         let no_pipe = || failed(io::Error::other("a pipe is missing"));
         let stdout = child.stdout.take().ok_or_else(no_pipe)?;
-        let track = Track::begin(&spawn.provider);
         let stderr = Tail::drain(child.stderr.take().ok_or_else(no_pipe)?, track.clone());
         Ok(Self { stdin: child.stdin.take(), stdout, stderr, child, track, guard })
     }

@@ -27,7 +27,11 @@ pub(super) struct Player {
 impl Player {
     /// Starts a plugin.
     pub(super) fn start(spawn: &Spawn) -> Result<Self, ProviderError> {
-        Ok(Self { process: Process::spawn(spawn)?, lines: LineBuffer::new(), printed: Default::default() })
+        Ok(Self {
+            process: Process::untracked(spawn)?,
+            lines: LineBuffer::new(),
+            printed: Default::default(),
+        })
     }
 
     /// Sends a request and waits for its answer. `cancel` is sent once `begun` says so.
