@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crabbox_protocol::{Cancel, CancelReason, ErrorKind, KillParams, Method, Remote, note};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::check::{Check, read, value};
 use super::ledger::{Finding, Verdict};
-use super::requests::nothing;
+use super::requests::NO_METHOD;
 use super::rules;
 use super::run::{self, RUN, shell};
-use super::talk::{Answer, Talk};
+use super::talk::{Answer, SOON, Talk};
 
 /// How long a cancelled run may take to be answered.
 const GRACE: Duration = Duration::from_secs(10);
@@ -45,9 +45,9 @@ fn claims_death(talk: &Talk, answer: &Answer) -> Result<bool, Finding> {
     Ok(matches!(remote, Some("dead" | "absent")))
 }
 
-/// The session goes on after a cancel. A second answer to it would be blamed there.
+/// The session goes on after a cancel. A second answer to what was cancelled would be blamed there.
 async fn goes_on(talk: &mut Talk) -> Verdict {
-    nothing(talk).await
+    talk.ask(NO_METHOD, json!({}), SOON).await.map(drop)
 }
 
 async fn during(check: &mut Check<'_>) -> Verdict {
@@ -69,6 +69,9 @@ async fn during(check: &mut Check<'_>) -> Verdict {
 
 /// The request and its cancel arrive together.
 async fn before(check: &mut Check<'_>) -> Verdict {
+    if check.ledger.borrow().broken(rules::CANCEL_DURING) {
+        return Err(Finding::skipped("a cancel is not obeyed: see `cancel-in-mid-run`"));
+    }
     let mut talk = check.ready().await?;
     let place = check.place.clone().map_err(Finding::skipped)?;
     let (id, _) = run::begin(check, &mut talk, place, shell("exec sleep 600", &[]), None)?;

@@ -100,6 +100,9 @@ async fn stable(check: &mut Check<'_>) -> Verdict {
 }
 
 async fn offline(check: &mut Check<'_>) -> Verdict {
+    if !check.ledger.borrow().passed(rules::CONFIGURE_STABLE) {
+        return Err(Finding::skipped("it changes by itself: see `configure-is-stable`"));
+    }
     let mut launch = check.launch(&check.env);
     launch.before = no_network()?;
     again(check, &launch, "without a network").await

@@ -72,9 +72,9 @@ impl Ledger {
         }
     }
 
-    /// Whether there is a verdict on a rule.
-    pub(super) fn has(&self, rule: &'static Rule) -> bool {
-        self.verdicts.contains_key(rule.id)
+    /// Whether a rule is known to be broken.
+    pub(super) fn broken(&self, rule: &'static Rule) -> bool {
+        matches!(self.verdicts.get(rule.id), Some(Err(finding)) if !finding.skipped)
     }
 
     /// Whether a rule was tried and is kept.

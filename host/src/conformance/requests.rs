@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::check::{Check, hello};
 use super::ledger::{Ledger, Verdict};
 use super::rules;
-use super::talk::{SOON, Talk};
+use super::talk::SOON;
 
 /// A method that nobody has.
-const NO_METHOD: &str = "crabbox/nothing";
+pub(super) const NO_METHOD: &str = "crabbox/nothing";
 
 /// The largest id.
 const LARGEST: u64 = (1 << 53) - 1;
@@ -30,25 +30,13 @@ pub(super) async fn check(check: &mut Check<'_>) {
     check.rule(rules::LONG_1M, async |check| long(check, MAX_LINE).await).await;
 }
 
-/// Asks for what is not there: a question that does nothing, and that has to be answered.
-pub(super) async fn nothing(talk: &mut Talk) -> Verdict {
-    let answer = talk.ask(NO_METHOD, json!({}), SOON).await?;
-    refusal(talk, answer)
-}
-
-fn refusal(talk: &Talk, answer: Result<Value, Value>) -> Verdict {
-    match answer {
-        Err(error) if error.get("code").and_then(Value::as_i64) == Some(ErrorObject::METHOD_NOT_FOUND) => {
-            Ok(())
-        }
-        Err(_) => Err(talk.finding("it refused with another code than -32601")),
-        Ok(_) => Err(talk.finding("it answered with a result")),
-    }
-}
-
 async fn unknown_method(check: &mut Check<'_>) -> Verdict {
     let mut talk = check.ready().await?;
-    nothing(&mut talk).await?;
+    match talk.ask(NO_METHOD, json!({}), SOON).await? {
+        Err(error) if error.get("code").and_then(Value::as_i64) == Some(ErrorObject::METHOD_NOT_FOUND) => {}
+        Err(_) => return Err(talk.finding("it refused with another code than -32601")),
+        Ok(_) => return Err(talk.finding("it answered with a result")),
+    }
     talk.close().await;
     Ok(())
 }
@@ -60,7 +48,7 @@ async fn unknown_notification(check: &mut Check<'_>) -> Verdict {
     talk.note("$/nothing", json!({"request": 1, "nothing": [1, 2]}));
     let id = talk.request(NO_METHOD, json!({}));
     let answer = talk.answer(id, SOON).await;
-    if talk.ledger.borrow().has(rules::BROKEN) {
+    if talk.ledger.borrow().broken(rules::BROKEN) {
         return Err(talk.finding("it answered the notification"));
     }
     answer?.err();
@@ -76,7 +64,7 @@ async fn ids(check: &mut Check<'_>) -> Verdict {
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         talk.request_as(id, method, message);
         let answer = talk.answer(id, SOON).await;
-        if talk.ledger.borrow().has(rules::BROKEN) {
+        if talk.ledger.borrow().broken(rules::BROKEN) {
             return Err(talk.finding(format!("the id {id} did not come back")));
         }
         answer?.err();

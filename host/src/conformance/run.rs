@@ -441,6 +441,9 @@ pub(super) struct Stubborn {
 
 /// Starts one, and waits until it is there.
 pub(super) async fn stubborn(check: &Check<'_>, talk: &mut Talk) -> Result<Stubborn, Finding> {
+    if check.ledger.borrow().broken(rules::LIVE) {
+        return Err(Finding::skipped("it has to be seen that the command runs: see `output-is-live`"));
+    }
     let file = format!("check-{:04x}", u16::from_ne_bytes(random()));
     let (id, run) = begin(check, talk, place(check)?, shell(STUBBORN, &[&file]), None)?;
     talk.wait("pass on what the command printed", FIRST, |talk| (talk.heard[0].size >= 6).then_some(()))

@@ -190,6 +190,8 @@ impl Talk {
                 return Err(Finding::skipped("it wrote what cannot be read: see `messages-can-be-read`"));
             }
             if let Some(status) = self.exit.filter(|_| self.is_over()) {
+                // Why it ended may be the last that it said.
+                self.process.stderr.ended().await;
                 return Err(self.finding(format!("it did not {what}, and ended: {status}")));
             }
             if Instant::now() >= due {
@@ -368,11 +370,11 @@ impl Talk {
     pub(super) async fn close(mut self) {
         self.close_input().await;
         // One that does not end has been waited for once.
-        let known = self.ledger.borrow().has(rules::ENDS);
+        let known = self.ledger.borrow().broken(rules::ENDS);
         if !self.ended(if known { REAP } else { STEP }).await {
             let finding = self.finding("it was alive 2 s after its input had ended");
             self.ledger.borrow_mut().blame(rules::ENDS, finding);
-        } else {
+        } else if !self.ledger.borrow().broken(rules::NO_PROCESS_LEFT) {
             let group = self.process.group();
             let left = processes::gone(|| processes::of_group(group)).await;
             if !left.is_empty() {
