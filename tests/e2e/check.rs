@@ -215,15 +215,19 @@ fn a_broken_handshake_or_manifest_is_told_by_its_rule() {
             ),
             broken(
                 "wants every line to have its end",
-                &[(LINE, "    if line[-1:] != b'\n': break\n    message = json.loads(line)")],
+                &[(LINE, "    if line[-1:] != b'\\n': break\n    message = json.loads(line)")],
                 &["last-line-without-lf"],
             ),
-            broken("has no help", &[("sys.exit(print(__doc__, ", "sys.exit((lambda *_, **__: None)(")], &[
-                "help-without-stdio",
-            ]),
-            broken("requires something", &[("\"features\":", "\"requires\": [\"magic\"], \"features\":")], &[
-                "requires-known",
-            ]),
+            broken(
+                "has no help",
+                &[("sys.exit(print(__doc__, ", "sys.exit((lambda *_, **__: None)(")],
+                &["help-without-stdio"],
+            ),
+            broken(
+                "requires something",
+                &[("\"features\":", "\"requires\": [\"magic\"], \"features\":")],
+                &["requires-known"],
+            ),
             broken("declares something", &[("[\"cancel\"]", "[\"cancel\", \"magic\"]")], &["names-known"]),
         ],
         &[
@@ -235,32 +239,56 @@ fn a_broken_handshake_or_manifest_is_told_by_its_rule() {
                 )],
                 &["versions-picked"],
             ),
-            broken("leaves a process", &[(FIRST, "writing = threading.Lock()\nsubprocess.Popen(['sleep', '60'])")], &[
-                "leaves-no-process",
-            ]),
-            broken("has no schema", &[("\"type\": \"string\", \"desc", "\"type\": \"strong\", \"desc")], &[
-                "schema-sound",
-            ]),
+            broken(
+                "leaves a process",
+                &[(FIRST, "writing = threading.Lock()\nsubprocess.Popen(['sleep', '60'])")],
+                &["leaves-no-process"],
+            ),
+            broken(
+                "has no schema",
+                &[("\"type\": \"string\", \"desc", "\"type\": \"strong\", \"desc")],
+                &["schema-sound"],
+            ),
         ],
         &[
             broken(
                 "objects to a field",
-                &[(INITIALIZE, r#""initialize": lambda p: MANIFEST if len(p["host"]) == 2 else os._exit(1)"#)],
+                &[(
+                    INITIALIZE,
+                    r#""initialize": lambda p: MANIFEST if len(p["host"]) == 2 else os._exit(1)"#,
+                )],
                 &["unknown-fields-ignored"],
             ),
             broken(
                 "writes a file",
-                &[(FIRST, "writing = threading.Lock()\nif 'HOME' in os.environ: open(os.environ['HOME'] + '/seen', 'w')")],
+                &[(
+                    FIRST,
+                    "writing = threading.Lock()\nif 'HOME' in os.environ: open(os.environ['HOME'] + '/seen', 'w')",
+                )],
                 &["initialize-writes-nothing"],
             ),
-            broken("has another name", &[("\"name\": \"pydir\"", "\"name\": \"other\"")], &["name-is-the-files"]),
-            broken("says how large its environment is", &[(SUMMARY, "str(len(os.environ)) + \"Directories on")], &[
-                "initialize-with-path-alone",
-            ]),
+            broken(
+                "has another name",
+                &[("\"name\": \"pydir\"", "\"name\": \"other\"")],
+                &["name-is-the-files"],
+            ),
+            broken(
+                "says how large its environment is",
+                &[(SUMMARY, "str(len(os.environ)) + \"Directories on")],
+                &["initialize-with-path-alone"],
+            ),
         ],
         &[
-            broken("does not end", &[("os._exit(0)", "time.sleep(60)")], &["ends-with-its-input", "ends-in-mid-run"]),
-            broken("says where it is", &[(SUMMARY, "os.getcwd() + \"Directories on")], &["initialize-is-pure"]),
+            broken(
+                "does not end",
+                &[("os._exit(0)", "time.sleep(60)")],
+                &["ends-with-its-input", "ends-in-mid-run"],
+            ),
+            broken(
+                "says where it is",
+                &[(SUMMARY, "os.getcwd() + \"Directories on")],
+                &["initialize-is-pure"],
+            ),
             broken("has no release", &[("\"release\", \"list\"]", "\"list\"]")], &["methods-complete"]),
         ],
     ]);
@@ -271,23 +299,40 @@ fn a_broken_request_or_configuration_is_told_by_its_rule() {
     check_all(&[
         &[
             broken("has a code of its own", &[(", code=-32601)", ")")], &["unknown-method-refused"]),
-            broken("has short lines", &[(LINE, "    if len(line) > 500_000: sys.exit(1)\n    message = json.loads(line)")], &[
-                "request-of-1-mib",
-            ]),
+            broken(
+                "has short lines",
+                &[(LINE, "    if len(line) > 500_000: sys.exit(1)\n    message = json.loads(line)")],
+                &["request-of-1-mib"],
+            ),
             broken(
                 "names what is no key",
-                &[(CONFIGURED, r#"return {"scope": root, "problems": [{"key": "rot", "message": "no"}] if wrong else []}"#)],
+                &[(
+                    CONFIGURED,
+                    r#"return {"scope": root, "problems": [{"key": "rot", "message": "no"}] if wrong else []}"#,
+                )],
                 &["problems-name-keys"],
             ),
         ],
         &[
-            broken("answers notifications", &[("elif request is not None:", "else:")], &["unknown-notification-ignored"]),
-            broken("has small ids", &[(r#"message.get("id")"#, r#"(lambda id: id and min(id, 1000))(message.get("id"))"#)], &[
-                "ids-echoed",
-            ]),
+            broken(
+                "answers notifications",
+                &[("elif request is not None:", "else:")],
+                &["unknown-notification-ignored"],
+            ),
+            broken(
+                "has small ids",
+                &[(r#"message.get("id")"#, r#"(lambda id: id and min(id, 1000))(message.get("id"))"#)],
+                &["ids-echoed"],
+            ),
             broken(
                 "reports the first thing that is wrong",
-                &[TWO, (CONFIGURED, r#"return {"scope": root, "problems": [{"key": k, "message": "empty"} for k in ("one", "two") if config.get(k) == ""][:1]}"#)],
+                &[
+                    TWO,
+                    (
+                        CONFIGURED,
+                        r#"return {"scope": root, "problems": [{"key": k, "message": "empty"} for k in ("one", "two") if config.get(k) == ""][:1]}"#,
+                    ),
+                ],
                 &["problems-at-once"],
             ),
         ],
@@ -295,16 +340,28 @@ fn a_broken_request_or_configuration_is_told_by_its_rule() {
             broken("keeps its secret", &[SECRET], &[]),
             broken(
                 "reports what is wrong",
-                &[TWO, (CONFIGURED, r#"return {"scope": root, "problems": [{"key": k, "message": "empty"} for k in ("one", "two") if config.get(k) == ""]}"#)],
+                &[
+                    TWO,
+                    (
+                        CONFIGURED,
+                        r#"return {"scope": root, "problems": [{"key": k, "message": "empty"} for k in ("one", "two") if config.get(k) == ""]}"#,
+                    ),
+                ],
                 &[],
             ),
         ],
         &[broken("has no scope", &[(CONFIGURED, r#"return {"scope": ""}"#)], &["configure-answers"])],
         &[
-            broken("has a scope of the moment", &[(CONFIGURED, r#"return {"scope": str(os.getpid())}"#)], &[
-                "configure-is-stable",
-            ]),
-            broken("has no doctor", &[("[\"configure\",", "[\"configure\", \"doctor\",")], &["doctor-answers"]),
+            broken(
+                "has a scope of the moment",
+                &[(CONFIGURED, r#"return {"scope": str(os.getpid())}"#)],
+                &["configure-is-stable"],
+            ),
+            broken(
+                "has no doctor",
+                &[("[\"configure\",", "[\"configure\", \"doctor\",")],
+                &["doctor-answers"],
+            ),
         ],
         &[broken(
             "has its secret in the scope",
@@ -313,7 +370,13 @@ fn a_broken_request_or_configuration_is_told_by_its_rule() {
         )],
         &[broken(
             "says its secret",
-            &[SECRET, (CONFIGURED, r#"print(os.environ.get("CRABBOX_PYDIR_TOKEN"), flush=True); return {"scope": root}"#)],
+            &[
+                SECRET,
+                (
+                    CONFIGURED,
+                    r#"print(os.environ.get("CRABBOX_PYDIR_TOKEN"), flush=True); return {"scope": root}"#,
+                ),
+            ],
             &["secrets-not-echoed"],
         )],
     ]);
@@ -326,46 +389,77 @@ fn a_broken_lease_is_told_by_its_rule() {
             broken("acquires once", &[("exist_ok=True", "exist_ok=False")], &["acquire-is-idempotent"]),
             broken(
                 "needs what it said",
-                &[(RESOLVED, r#"return {"state": "ready" if there and "ref" in params["lease"] else "missing"}"#)],
+                &[(
+                    RESOLVED,
+                    r#"return {"state": "ready" if there and "ref" in params["lease"] else "missing"}"#,
+                )],
                 &["works-without-state"],
             ),
-            broken("lists nothing", &[(LISTED, r#"return {"leases": [], "complete": True}"#)], &["list-has-the-lease"]),
-            broken("releases what is not there", &[(RELEASED, r#"return {"outcome": "released"}"#)], &["release-of-nothing"]),
+            broken(
+                "lists nothing",
+                &[(LISTED, r#"return {"leases": [], "complete": True}"#)],
+                &["list-has-the-lease"],
+            ),
+            broken(
+                "releases what is not there",
+                &[(RELEASED, r#"return {"outcome": "released"}"#)],
+                &["release-of-nothing"],
+            ),
         ],
         &[
-            broken("acquires another each time", &[(ACQUIRED, r#"return {"lease": {"ref": os.urandom(4).hex(), "root": path}}"#)], &[
-                "acquire-is-idempotent",
-            ]),
+            broken(
+                "acquires another each time",
+                &[(ACQUIRED, r#"return {"lease": {"ref": os.urandom(4).hex(), "root": path}}"#)],
+                &["acquire-is-idempotent"],
+            ),
             broken(
                 "stops what is observed",
-                &[(RESOLVED, r#"return {"state": ("stopped" if params["intent"] == "observe" else "ready") if there else "missing"}"#)],
+                &[(
+                    RESOLVED,
+                    r#"return {"state": ("stopped" if params["intent"] == "observe" else "ready") if there else "missing"}"#,
+                )],
                 &["observe-changes-nothing"],
             ),
             broken("lists what it may", &[(LISTED, r#"return {"leases": [], "complete": False}"#)], &[]),
             broken(
                 "is never done",
-                &[(RELEASED, r#"return {"outcome": "released" if there else "absent" if params["lease"]["slug"] == "nobody" else "pending"}"#)],
+                &[(
+                    RELEASED,
+                    r#"return {"outcome": "released" if there else "absent" if params["lease"]["slug"] == "nobody" else "pending"}"#,
+                )],
                 &["release-is-idempotent"],
             ),
         ],
-        &[broken("acquires somebody else's", &[(ACQUIRED, r#"return {"lease": {"id": "cbx_000000000000"}}"#)], &[
-            "acquire-answers",
-        ])],
+        &[broken(
+            "acquires somebody else's",
+            &[(ACQUIRED, r#"return {"lease": {"id": "cbx_000000000000"}}"#)],
+            &["acquire-answers"],
+        )],
         &[
-            broken("finds whatever is looked for", &[(RESOLVED, r#"return {"state": "ready"}"#)], &[
-                "never-made-is-not-there",
-                "released-is-missing",
-            ]),
+            broken(
+                "finds whatever is looked for",
+                &[(RESOLVED, r#"return {"state": "ready"}"#)],
+                &["never-made-is-not-there", "released-is-missing"],
+            ),
             broken(
                 "objects to what is gone",
-                &[(RELEASED, "if not there: raise Failure('it is gone', 'notFound')\n    return {\"outcome\": \"released\"}")],
+                &[(
+                    RELEASED,
+                    "if not there: raise Failure('it is gone', 'notFound')\n    return {\"outcome\": \"released\"}",
+                )],
                 &["release-of-nothing", "release-is-idempotent"],
             ),
         ],
-        &[broken("does not know what is gone", &[(RESOLVED, r#"return {"state": "ready" if there else "unknown"}"#)], &[
-            "released-is-missing",
-        ])],
-        &[broken("releases nothing", &[(RELEASED, r#"return {"outcome": "absent"}"#)], &["release-confirms"])],
+        &[broken(
+            "does not know what is gone",
+            &[(RESOLVED, r#"return {"state": "ready" if there else "unknown"}"#)],
+            &["released-is-missing"],
+        )],
+        &[broken(
+            "releases nothing",
+            &[(RELEASED, r#"return {"outcome": "absent"}"#)],
+            &["release-confirms"],
+        )],
     ]);
 }
 
@@ -380,7 +474,10 @@ fn a_broken_run_is_told_by_its_rule() {
             ),
             broken(
                 "cuts codes",
-                &[(ENDED, r#"send(id=request, result={"exitCode": code & 127} if code >= 0 else {"signal": str(-code)})"#)],
+                &[(
+                    ENDED,
+                    r#"send(id=request, result={"exitCode": code & 127} if code >= 0 else {"signal": str(-code)})"#,
+                )],
                 &["exit-codes-are-exact"],
             ),
             broken("takes more than a piece", &[("32768", "70000")], &["output-in-pieces"]),
@@ -399,21 +496,26 @@ fn a_broken_run_is_told_by_its_rule() {
                 )],
                 &["answers-come-once"],
             ),
-            broken("mixes the streams", &[(r#"process.stderr: "stderr"}"#, r#"process.stderr: "stdout"}"#)], &[
-                "output-is-exact",
-                "directory-is-the-leases",
-            ]),
+            broken(
+                "mixes the streams",
+                &[(r#"process.stderr: "stderr"}"#, r#"process.stderr: "stdout"}"#)],
+                &["output-is-exact", "directory-is-the-leases"],
+            ),
         ],
         &[
             broken(
                 "loses carriage returns",
-                &[("output(request, pipes[pipe], data)", "output(request, pipes[pipe], data.replace(b'\\r', b''))")],
+                &[(
+                    "output(request, pipes[pipe], data)",
+                    "output(request, pipes[pipe], data.replace(b'\\r', b''))",
+                )],
                 &["argv-is-exact", "output-is-exact", "stdin-is-exact", "sync-round-trip"],
             ),
-            broken("kills the leader alone", &[("os.killpg(group, number)", "os.kill(group, number)")], &[
-                "cancel-in-mid-run",
-                "ends-in-mid-run",
-            ]),
+            broken(
+                "kills the leader alone",
+                &[("os.killpg(group, number)", "os.kill(group, number)")],
+                &["cancel-in-mid-run", "ends-in-mid-run"],
+            ),
         ],
         &[
             broken(
@@ -421,19 +523,27 @@ fn a_broken_run_is_told_by_its_rule() {
                 &[
                     ("    ended, ready = False, []", "    ended, ready, held = False, [], []"),
                     ("output(request, pipes[pipe], data)", "held.append((pipes[pipe], data))"),
-                    ("    del runs[request]\n", "    for piece in held: output(request, *piece)\n    del runs[request]\n"),
+                    (
+                        "    del runs[request]\n",
+                        "    for piece in held: output(request, *piece)\n    del runs[request]\n",
+                    ),
                 ],
                 &["output-is-live"],
             ),
             broken(
                 "tells after the end",
-                &[(ENDED, "send(id=request, result={\"exitCode\": code} if code >= 0 else {\"signal\": str(-code)})\n    send(method=\"progress\", params={\"request\": request, \"message\": \"done\"})")],
+                &[(
+                    ENDED,
+                    "send(id=request, result={\"exitCode\": code} if code >= 0 else {\"signal\": str(-code)})\n    send(method=\"progress\", params={\"request\": request, \"message\": \"done\"})",
+                )],
                 &["notifications-come-before"],
             ),
         ],
-        &[broken("ignores a cancel", &[("            cancel(params[\"request\"])", "            pass")], &[
-            "cancel-in-mid-run",
-        ])],
+        &[broken(
+            "ignores a cancel",
+            &[("            cancel(params[\"request\"])", "            pass")],
+            &["cancel-in-mid-run"],
+        )],
     ]);
 }
 
@@ -441,49 +551,82 @@ fn a_broken_run_is_told_by_its_rule() {
 fn a_broken_line_is_told_by_its_rule() {
     check_all(&[
         &[
-            broken("prints", &[(FIRST, "writing = threading.Lock()\nif '--stdio' in sys.argv: print('hello', flush=True)")], &[
-                "stdout-is-the-protocols",
-            ]),
-            broken("says maybe", &[(LISTED, r#"return {"leases": leases, "complete": "maybe"}"#)], &["results-fit"]),
+            broken(
+                "prints",
+                &[(
+                    FIRST,
+                    "writing = threading.Lock()\nif '--stdio' in sys.argv: print('hello', flush=True)",
+                )],
+                &["stdout-is-the-protocols"],
+            ),
+            broken(
+                "says maybe",
+                &[(LISTED, r#"return {"leases": leases, "complete": "maybe"}"#)],
+                &["results-fit"],
+            ),
             broken("has kinds of its own", &[("\"unsupported\"", "\"woe\"")], &["errors-have-kinds"]),
         ],
         &[broken(
             "writes half a message",
-            &[(FIRST, "writing = threading.Lock()\nif '--stdio' in sys.argv: print('{\"jsonrpc\":\"2.0\",\"id\":1,\"resu', flush=True)")],
+            &[(
+                FIRST,
+                "writing = threading.Lock()\nif '--stdio' in sys.argv: print('{\"jsonrpc\":\"2.0\",\"id\":1,\"resu', flush=True)",
+            )],
             &["messages-can-be-read"],
+        )],
+        &[broken(
+            "answers twice",
+            &[(
+                "send(id=request, result=METHODS[method](params))",
+                "[send(id=request, result=METHODS[method](params)) for _ in (1, 2)]",
+            )],
+            &["answers-come-once"],
         )],
         &[
             broken(
-                "answers twice",
-                &[("send(id=request, result=METHODS[method](params))", "[send(id=request, result=METHODS[method](params)) for _ in (1, 2)]")],
-                &["answers-come-once", "acquire-is-idempotent", "release-confirms"],
+                "leaves out the version",
+                &[(SEND, r#"json.dumps(message).encode("ascii") + b"\n""#)],
+                &["jsonrpc-is-said"],
             ),
-        ],
-        &[
-            broken("leaves out the version", &[(SEND, r#"json.dumps(message).encode("ascii") + b"\n""#)], &["jsonrpc-is-said"]),
-            broken("says 1 for true", &[(LISTED, r#"return {"leases": leases, "complete": 1}"#)], &["types-are-exact"]),
+            broken(
+                "says 1 for true",
+                &[(LISTED, r#"return {"leases": leases, "complete": 1}"#)],
+                &["types-are-exact"],
+            ),
         ],
         &[
             broken(
                 "has ids of text",
-                &[(SEND, r#"json.dumps({"jsonrpc": "2.0", **message, **({"id": str(message["id"])} if "id" in message else {})}).encode("ascii") + b"\n""#)],
+                &[(
+                    SEND,
+                    r#"json.dumps({"jsonrpc": "2.0", **message, **({"id": str(message["id"])} if "id" in message else {})}).encode("ascii") + b"\n""#,
+                )],
                 &["ids-are-integers"],
             ),
             broken(
                 "has words of its own",
-                &[(LISTED, r#"return {"leases": [{**lease, "state": "happy"} for lease in leases], "complete": True}"#)],
+                &[(
+                    LISTED,
+                    r#"return {"leases": [{**lease, "state": "happy"} for lease in leases], "complete": True}"#,
+                )],
                 &["words-are-known"],
             ),
         ],
         &[
             broken(
                 "ends lines in CR LF, and begins them with a byte order mark",
-                &[(SEND, r#"b"\xef\xbb\xbf" + json.dumps({"jsonrpc": "2.0", **message}).encode("ascii") + b"\r\n""#)],
+                &[(
+                    SEND,
+                    r#"b"\xef\xbb\xbf" + json.dumps({"jsonrpc": "2.0", **message}).encode("ascii") + b"\r\n""#,
+                )],
                 &["lines-end-in-lf", "no-byte-order-mark"],
             ),
             broken(
                 "says null",
-                &[(LISTED, r#"return {"leases": [{**lease, "labels": None} for lease in leases], "complete": True}"#)],
+                &[(
+                    LISTED,
+                    r#"return {"leases": [{**lease, "labels": None} for lease in leases], "complete": True}"#,
+                )],
                 &["absent-is-left-out"],
             ),
         ],
