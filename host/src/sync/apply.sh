@@ -48,11 +48,10 @@ for cbx_tool in $cbx_tools; do
   command -v "$cbx_tool" >/dev/null 2>&1 || cbx_lacks="$cbx_lacks $cbx_tool"
 done
 [ -z "$cbx_lacks" ] || cbx_answer "lacks$cbx_lacks"
-# GNU and busybox, or BSD: size, mode, inode, and the moment of the last change in nanoseconds.
-if stat -c %i . >/dev/null 2>&1; then
-  cbx_flag=-c cbx_format='%s %f %i %z /%n'
-else
-  cbx_flag=-f cbx_format='%z %Xp %i %Fc /%N'
+# Size, mode, inode, and the moment of the last change in nanoseconds: GNU and busybox, or BSD.
+cbx_flag=-c cbx_format='%s %f %i %z /%n'
+if [ "$cbx_next$cbx_base" != -- ] || [ -d redo ]; then
+  stat -c %i . >/dev/null 2>&1 || { cbx_flag=-f cbx_format='%z %Xp %i %Fc /%N'; }
 fi
 cbx_now() (
   cd "$cbx_ws" && xargs -0 stat "$cbx_flag" "$cbx_format" --
@@ -157,7 +156,7 @@ if [ "$cbx_how" = check ]; then
   cbx_say_dirty "$(cbx_dirty)"
 fi
 for cbx_old in *.bundle; do
-  [ "$cbx_old" = "$cbx_file" ] || rm -f "$cbx_old"
+  [ "$cbx_old" = "$cbx_file" ] || [ ! -e "$cbx_old" ] || rm -f "$cbx_old"
 done
 { [ ! -e stage ] || rm -rf stage; } && mkdir stage || cbx_fail "cannot make $PWD/stage"
 [ ! -d "$cbx_ws" ] || rmdir "$cbx_ws" 2>/dev/null
