@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crabbox_tests::{World, binary, ended, quoted, tool};
+use crabbox_tests::{World, binary, ended, quoted, skip, tool};
 use serde_json::{Value, json};
 
 use crate::support::{assert_fits, assert_has, repository};
@@ -118,6 +118,9 @@ impl Recorded {
         if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
             self.record();
         }
+        if self.name == "local" && cfg!(not(target_os = "linux")) {
+            return skip("linux", "what was recorded asks for a lease on Linux");
+        }
         let Some(world) = self.world() else { return };
         let transcript = self.transcript();
         let arguments = ["plugins", "replay", transcript.to_str().unwrap(), "--plugin", self.name];
@@ -159,6 +162,7 @@ fn normalised(text: &str, provider: &str, root: &Path) -> String {
     let text = hexadecimal(&text, "cbx_", 12);
     let text = hexadecimal(&text, "run_", 12);
     let text = hexadecimal(&text, "crabbox-demo-", 8);
+    let text = hexadecimal(&text, "minimal:", 32);
     let text = hexadecimal(&text, r#"sha256\":\""#, 64);
     let mut sessions = BTreeMap::new();
     let mut lines = String::new();
