@@ -24,7 +24,8 @@ fn on_a_terminal_a_line_is_drawn_and_erased() {
     run.args(["-qfec", &format!("'{}' run -- true", program.display())]).arg(&seen).env("TERM", "xterm");
     let mut run = run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let said = || String::from_utf8_lossy(&fs::read(&seen).unwrap_or_default()).into_owned();
-    let line = format!("{ERASE}bringing 989.2 KiB over, ");
+    // Not to the last digit: the script that goes along grows and shrinks.
+    let line = format!("{ERASE}bringing 989.");
     wait_for("the line", || said().contains(&line));
     goes_on(&world);
     assert!(run.wait().unwrap().success(), "{}", said());
