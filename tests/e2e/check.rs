@@ -86,6 +86,52 @@ fn an_example_of_the_kit_is_checked_by_its_path() {
     assert_eq!(fs::read_dir(root).unwrap().count(), 0);
 }
 
+/// A provider without leases, in Python.
+const ONE_SHOT: &str = r#"#!/usr/bin/env python3
+import json, os, subprocess, sys, tarfile, tempfile, threading
+if "--stdio" not in sys.argv:
+    sys.exit(print("a provider without leases"))
+MANIFEST = {"protocol": 1, "name": "once", "version": "1", "lifecycle": "one-shot", "features": ["outputPaths"]}
+def send(**message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+def run(request, params):
+    with tempfile.TemporaryDirectory(dir=params["scratch"]) as tree:
+        tarfile.open(params["workspace"]["path"]).extractall(tree)
+        with open(params["stdout"]["path"], "wb") as out, open(params["stderr"]["path"], "wb") as err:
+            code = subprocess.run(params["argv"], cwd=tree, env={**os.environ, **params["env"]},
+                                  stdin=subprocess.DEVNULL, stdout=out, stderr=err).returncode
+    send(id=request, result={"exitCode": code} if code >= 0 else {"signal": str(-code)})
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["method"] == "initialize":
+        send(id=message["id"], result=MANIFEST)
+    elif message["method"] == "run":
+        threading.Thread(target=run, args=(message["id"], message["params"])).start()
+    elif "id" in message:
+        error = {"code": -32601, "message": "no such method", "data": {"kind": "unsupported"}}
+        send(id=message["id"], error=error)
+os._exit(0)
+"#;
+
+#[test]
+fn a_provider_without_leases_is_tried_by_runs() {
+    let Some(python) = tool("python3") else { return };
+    let world = World::new();
+    symlink(python, world.bin().join("python3")).unwrap();
+    let (code, good) = report(&world, &world.script("crabbox-provider-once", ONE_SHOT), &["--live"]);
+    assert_passes(&good, code);
+    let passed = rules(&good, "pass");
+    for rule in
+        ["workspace-is-unpacked", "argv-is-exact", "output-is-exact", "output-of-100-mb", "ends-in-mid-run"]
+    {
+        assert!(passed.contains(rule), "{rule}: {good:#}");
+    }
+    assert_eq!(reason(&good, "release-confirms"), "it has no leases");
+    let bare = ONE_SHOT.replace("{**os.environ, **params[\"env\"]}", "os.environ");
+    let (_, broken) = report(&world, &world.script("crabbox-provider-once", &bare), &[]);
+    assert_eq!(rules(&broken, "fail"), BTreeSet::from(["workspace-is-unpacked"]), "{broken:#}");
+}
+
 #[test]
 fn people_get_a_line_per_rule_and_what_was_sent_and_received() {
     let world = World::new();
@@ -670,6 +716,86 @@ fn what_cannot_be_released_is_named_with_the_command_that_does() {
     let (_, slug) = words.join(" ").rsplit_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     world.ok(&["stop", &slug]);
     assert_nothing_left(&world, Plugin::Local);
+}
+
+/// What a mode of the rude provider breaks, among other rules: after a fault nothing is as it should be.
+const RUDE: &[(&str, &[&str])] = &[
+    ("exit start", &["initialize-answers"]),
+    ("silent initialize", &["initialize-answers"]),
+    ("stubborn initialize", &["initialize-answers"]),
+    ("closed initialize", &["initialize-answers"]),
+    ("exit initialize", &["initialize-answers"]),
+    ("half initialize", &["messages-can-be-read"]),
+    ("version initialize", &["results-fit"]),
+    ("wrong-id initialize", &["messages-can-be-read"]),
+    ("holder initialize", &["leaves-no-process"]),
+    ("flood initialize 1", &["stdout-is-the-protocols", "words-are-known"]),
+    ("silent configure", &["configure-answers"]),
+    ("exit acquire", &["acquire-answers"]),
+    ("refuse acquire", &["acquire-answers"]),
+    ("other-id acquire", &["acquire-answers"]),
+    ("lease-exit acquire", &["acquire-answers"]),
+    ("wrong-id acquire", &["messages-can-be-read"]),
+    ("wrong-type acquire", &["results-fit"]),
+    ("junk acquire", &["stdout-is-the-protocols"]),
+    ("twice acquire", &["answers-come-once"]),
+    ("liar resolve", &["works-without-state", "observe-changes-nothing"]),
+    ("exit run", &["argv-is-exact"]),
+    ("abort run", &["argv-is-exact"]),
+    ("die run", &["argv-is-exact"]),
+    ("code run 5", &["exit-codes-are-exact"]),
+    ("nothing run", &["results-fit"]),
+    ("twice run", &["answers-come-once"]),
+    ("surrogate run", &["messages-can-be-read"]),
+    ("both-ways run", &["messages-can-be-read"]),
+    ("print run", &["output-goes-one-way"]),
+    ("after run", &["notifications-come-before"]),
+    ("drip run", &["lines-end-in-lf", "exit-codes-are-exact"]),
+    ("binary run", &["stdout-is-the-protocols"]),
+    ("exit release", &["release-confirms"]),
+    ("liar release", &["release-confirms"]),
+    ("deep release", &["results-fit"]),
+    ("huge release", &["messages-can-be-read"]),
+];
+
+#[test]
+fn a_rude_provider_fails_by_the_rule_that_it_breaks() {
+    let next = Mutex::new(RUDE.iter());
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let take = || next.lock().unwrap().next();
+                while let Some((mode, breaks)) = take() {
+                    let world = World::rude(mode);
+                    let (code, report) = report(&world, &world.bin().join("crabbox-provider-rude"), &[]);
+                    let found: BTreeSet<_> =
+                        rules(&report, "fail").union(&rules(&report, "warn")).copied().collect();
+                    if code != 1
+                        || !breaks.iter().all(|rule| found.contains(rule))
+                        || world.reached().is_empty()
+                    {
+                        wrong
+                            .lock()
+                            .unwrap()
+                            .push(format!("{mode}: {code}, breaks {breaks:?}, found {found:?}"));
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn where_the_rude_provider_is_not_rude_it_passes() {
+    for mode in ["", "blind resolve"] {
+        let world = World::rude(mode);
+        let (code, report) = report(&world, &world.bin().join("crabbox-provider-rude"), &[]);
+        assert_passes(&report, code);
+        assert_nothing_left(&world, Plugin::Rude);
+    }
 }
 
 /// A path that is nobody's plugin has no name of its own.

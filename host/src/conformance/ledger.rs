@@ -1,7 +1,8 @@
 //! What was found out: the verdict on each rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crabbox_protocol::Method;
 use crabbox_protocol::records::{CheckCounts, CheckedRule, RuleLevel, RuleStatus};
 
 use super::rules::{self, Rule};
@@ -43,6 +44,8 @@ pub(super) struct Ledger {
     verdicts: BTreeMap<&'static str, Verdict>,
     /// How many pieces of output came.
     pub(super) pieces: usize,
+    /// Methods that were not answered in their time.
+    pub(super) unanswered: BTreeSet<Method>,
     /// What may be in nothing that a plugin writes.
     pub(super) secrets: Vec<String>,
 }
@@ -110,10 +113,20 @@ fn row(rule: &Rule, verdict: Option<&Verdict>, rest: &str) -> CheckedRule {
         level: rule.level,
         section: format!("docs/protocol.md#{}", rule.section),
         status,
-        reason: Some(foreign(&finding.why)).filter(|why| !why.is_empty()),
+        reason: Some(short(&finding.why)).filter(|why| !why.is_empty()),
         sent: finding.sent,
         received: finding.received,
         stderr: Some(finding.stderr).filter(|said| !said.is_empty()),
+    }
+}
+
+/// Why, in a line that can be read.
+fn short(why: &str) -> String {
+    const MOST: usize = 500;
+    let why = foreign(why);
+    match why.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{} ...", &why[..at]),
+        None => why,
     }
 }
 

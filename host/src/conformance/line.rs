@@ -99,7 +99,14 @@ pub(super) fn read(line: &[u8], method: impl Fn(u64) -> Option<Method>) -> (Said
         }
     }
     let body = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return (said, faults) };
+    let value = match serde_json::from_slice::<Value>(body) {
+        Ok(value) => value,
+        // What is nested without end, the host does not read.
+        Err(error) => {
+            fault(rules::FITS, &error.to_string());
+            return (said, faults);
+        }
+    };
     faults.extend(against_schema(&value, &said, method));
     (said, faults)
 }

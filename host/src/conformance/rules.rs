@@ -226,6 +226,8 @@ rules! {
             "Every error has the code -32000 or -32601, and a kind that version 1 knows.";
         PIECES = "output-in-pieces", Must, "8-output", [],
             "A piece of output is at most 32 KiB.";
+        ONE_WAY = "output-goes-one-way", Must, "8-output", [],
+            "Where `run` has paths for its output, none comes by notification.";
         JSONRPC = "jsonrpc-is-said", Should, "leniency", [],
             "Every message says `\"jsonrpc\":\"2.0\"`.";
         ID_TYPES = "ids-are-integers", Should, "leniency", [],

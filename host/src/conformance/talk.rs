@@ -171,7 +171,17 @@ impl Talk {
     pub(super) async fn answer(&mut self, id: u64, within: Duration) -> Result<Answer, Finding> {
         let method = self.asked.get(&id).copied().flatten();
         let what = method.map_or_else(|| "the request".to_owned(), |method| format!("`{method}`"));
-        self.wait(&format!("answer {what}"), within, |talk| talk.answers.get(&id).cloned()).await
+        if method.is_some_and(|method| self.ledger.borrow().unanswered.contains(&method)) {
+            return Err(Finding::skipped(format!("{what} was not answered before")));
+        }
+        let due = Instant::now() + within;
+        let answer =
+            self.wait(&format!("answer {what}"), within, |talk| talk.answers.get(&id).cloned()).await;
+        // Nobody has to wait for that a second time.
+        if let (Err(_), Some(method)) = (&answer, method.filter(|_| Instant::now() >= due)) {
+            self.ledger.borrow_mut().unanswered.insert(method);
+        }
+        answer
     }
 
     /// Waits until something is so.
@@ -288,7 +298,10 @@ impl Talk {
                 if self.asked.get(&request) == Some(&Some(Method::Run)) {
                     self.heard[usize::from(stream == Stream::Stderr)].take(&bytes);
                 } else {
-                    self.blame(rules::BROKEN, format!("request {request} has no output"), line);
+                    self.give_up(format!("request {request} has no output"), line);
+                }
+                if self.pipes.is_some() {
+                    self.blame(rules::ONE_WAY, "output came by notification".to_owned(), line);
                 }
                 request
             }
@@ -306,13 +319,19 @@ impl Talk {
         if self.answers.contains_key(&request) {
             self.blame(rules::IN_TIME, format!("request {request} was answered already"), line);
         } else if !self.asked.contains_key(&request) {
-            self.blame(rules::BROKEN, format!("there is no request {request}"), line);
+            self.give_up(format!("there is no request {request}"), line);
         }
+    }
+
+    /// The host would not go on after this.
+    fn give_up(&mut self, problem: String, line: &[u8]) {
+        self.blame(rules::BROKEN, problem, line);
+        self.broken = true;
     }
 
     fn take_answer(&mut self, id: u64, outcome: Answer, line: &[u8]) {
         if !self.asked.contains_key(&id) {
-            return self.blame(rules::BROKEN, format!("there is no request {id}"), line);
+            return self.give_up(format!("there is no request {id}"), line);
         }
         match self.answers.entry(id) {
             Entry::Vacant(entry) => drop(entry.insert(outcome)),
@@ -362,6 +381,9 @@ impl Talk {
         let rest = Instant::now() + REAP;
         while self.exit.is_some() && !self.end_of_output && Instant::now() < rest {
             self.step(rest).await;
+        }
+        if self.exit.is_some() {
+            self.process.stderr.ended().await;
         }
         self.exit.is_some()
     }

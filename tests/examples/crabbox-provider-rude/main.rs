@@ -76,7 +76,12 @@ pub(crate) fn answer(modes: &Modes, method: &str, request: &Value) {
         "release" => lease::release(params),
         "list" => lease::list(),
         "run" => return run::start(request),
-        method => Err(format!("no method `{method}`")),
+        method => {
+            let error = json!({
+                "code": -32601, "message": format!("no method `{method}`"), "data": {"kind": "unsupported"},
+            });
+            return send(&json!({"jsonrpc": "2.0", "id": request["id"], "error": error}));
+        }
     };
     respond(request, result);
 }
@@ -95,7 +100,8 @@ pub(crate) fn respond(request: &Value, result: Result<Value, String>) {
     send(&match result {
         Ok(result) => json!({"jsonrpc": "2.0", "id": request["id"], "result": result}),
         Err(message) => {
-            json!({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32000, "message": message}})
+            let error = json!({"code": -32000, "message": message, "data": {"kind": "internal"}});
+            json!({"jsonrpc": "2.0", "id": request["id"], "error": error})
         }
     });
 }
