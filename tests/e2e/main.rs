@@ -8,6 +8,7 @@ mod config;
 mod crash;
 mod docs;
 mod first_run;
+mod flood;
 mod lease;
 mod matrix;
 mod output;

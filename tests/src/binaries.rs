@@ -17,7 +17,8 @@ pub enum Profile {
 pub(crate) const RUDE: &str = "crabbox-provider-rude";
 
 /// The providers that only tests use.
-const EXAMPLES: &[&str] = &[RUDE, "crabbox-provider-example", "crabbox-provider-recorded", "minimal"];
+const EXAMPLES: &[&str] =
+    &[RUDE, "crabbox-provider-example", "crabbox-provider-flood", "crabbox-provider-recorded", "minimal"];
 
 /// The directory of the executables. They are built by the first caller, unless `CRABBOX_TEST_BIN_DIR`
 /// names a directory that has them.

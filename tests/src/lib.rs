@@ -1,6 +1,7 @@
 //! What the tests need: the executables, a world of its own for each test, and tools that may be absent.
 
 mod binaries;
+pub mod flood;
 mod rude;
 mod script;
 mod tools;

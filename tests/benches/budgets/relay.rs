@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crabbox_tests::{Profile, World, binaries};
+use crabbox_tests::{Profile, World, binaries, flood};
 
 use crate::measure::{median, mib, quietly, rounds, row, watched};
 
@@ -53,6 +53,7 @@ pub(crate) fn relays(world: &World) {
             row("  the most memory that the host had", mib(memory), "32 MiB");
         }
     }
+    exactly(world);
     let [local] = rounds(
         5,
         [&mut || quietly(world.command("sh").args(["-c", &format!("{} | cat", generator(4 * GIB))]))],
@@ -62,6 +63,32 @@ pub(crate) fn relays(world: &World) {
         format!("{:.0} MB/s", 4.0 * GIB as f64 / local.as_secs_f64() / 1e6),
         "",
     );
+}
+
+/// With `CRABBOX_BENCH_GIB`: as much output as that, each way, with every byte checked.
+fn exactly(world: &World) {
+    let Some(gib) = std::env::var("CRABBOX_BENCH_GIB").ok().and_then(|text| text.parse::<u64>().ok()) else {
+        return;
+    };
+    let flood = binaries(Profile::Release).join("examples/crabbox-provider-flood");
+    std::os::unix::fs::symlink(flood, world.bin().join("crabbox-provider-flood-path")).unwrap();
+    for (provider, way, budget) in
+        [("flood", "notification", "300 MB/s"), ("flood-path", "path", "2000 MB/s")]
+    {
+        let mut host = world.crabbox(&["run", "--provider", provider, "--no-sync", "--", "x"]);
+        host.env("FLOOD_MIB", (gib << 10).to_string()).stdin(Stdio::null()).stderr(Stdio::null());
+        let begun = Instant::now();
+        let mut host = host.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = host.stdout.take().unwrap();
+        let reader = std::thread::spawn(move || flood::check(stdout));
+        let (ended, peak) = watched(&mut host);
+        let took = begun.elapsed();
+        assert!(ended.success());
+        assert_eq!(reader.join().unwrap().unwrap(), gib << 15, "blocks of 32 KiB");
+        let speed = (gib << 30) as f64 / took.as_secs_f64() / 1e6;
+        row(&format!("{gib} GiB by {way}, every byte checked"), format!("{speed:.0} MB/s"), budget);
+        row("  the most memory that the host had", mib(peak), "32 MiB");
+    }
 }
 
 /// Runs the host and says how long it took, its peak memory in KiB, and how many bytes came through.
