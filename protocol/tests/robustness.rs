@@ -27,6 +27,12 @@ impl Random {
     }
 }
 
+/// How many inputs of each kind. `CRABBOX_TEST_FUZZ` multiplies them.
+fn rounds() -> usize {
+    let factor = std::env::var("CRABBOX_TEST_FUZZ").ok().and_then(|text| text.parse().ok());
+    20_000 * factor.unwrap_or(1)
+}
+
 /// Every line of the wire examples.
 fn lines() -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("wire");
@@ -59,7 +65,7 @@ fn decode(line: &[u8]) {
 #[test]
 fn arbitrary_bytes_are_no_danger() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..20_000 {
+    for _ in 0..rounds() {
         let length = random.below(80);
         let line: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
         decode(&line);
@@ -75,7 +81,7 @@ fn arbitrary_json_is_no_danger() {
     "#;
     let pieces: Vec<_> = PIECES.split_whitespace().collect();
     let mut random = Random(0xd1b5_4a32_d192_ed03);
-    for _ in 0..20_000 {
+    for _ in 0..rounds() {
         let mut line = String::from("{");
         for _ in 0..random.below(24) {
             line.push_str(random.pick::<&str>(&pieces));
@@ -90,7 +96,7 @@ fn arbitrary_json_is_no_danger() {
 fn damaged_messages_are_no_danger() {
     let lines = lines();
     let mut random = Random(0xa076_1d64_78bd_642f);
-    for _ in 0..20_000 {
+    for _ in 0..rounds() {
         let mut line = random.pick(&lines).clone();
         for _ in 0..=random.below(4) {
             let at = random.below(line.len() + 1);

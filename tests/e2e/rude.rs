@@ -4,6 +4,7 @@
 //! What the modes are is in `tests/examples/crabbox-provider-rude`.
 
 mod answers;
+mod bytes;
 mod death;
 mod escapes;
 mod lies;
