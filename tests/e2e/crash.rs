@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crabbox_tests::{Plugin, World, wait_for};
 
-use scene::{AT_ONCE, Scene};
+use scene::{AT_ONCE, NEVER, PROMPT, SLOW, Scene};
 
 /// How many hosts are killed, about, for each of four providers: half of them at a step, half at random.
 /// `CRABBOX_TEST_KILLS` has more.
@@ -43,11 +43,10 @@ fn killed_at_random_where_leases_land_late() {
 }
 
 fn at_random(plugin: Plugin, longest: u64) {
-    let Some(scene) = Scene::new(plugin) else { return };
+    let Some(mut scene) = Scene::new(plugin) else { return };
     for _ in 0..(kills() / 2).div_ceil(AT_ONCE) {
         if plugin == Plugin::Rude {
-            // Now and then it never answers, and the lease appears when everybody is dead.
-            scene.world.be(["unhurried acquire 100", "late acquire 500"][random(2) as usize]);
+            scene.world.be([PROMPT, SLOW, NEVER][random(3) as usize]);
         }
         let command = "echo up; sleep 60 & sleep 60";
         let run = ["run", "--provider", plugin.name(), "--", "sh", "-c", command];
@@ -57,6 +56,7 @@ fn at_random(plugin: Plugin, longest: u64) {
             host.kill().unwrap();
             host.wait().unwrap();
         }
+        scene.kills += AT_ONCE;
         scene.assert_cleaned_up("runs that were killed at random");
     }
     scene.end();

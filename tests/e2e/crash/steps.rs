@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crabbox_tests::{Plugin, World};
 
 use super::kills;
-use super::scene::{AT_ONCE, Scene};
+use super::scene::{AT_ONCE, PROMPT, SLOW, Scene};
 
 /// What the command does. When it is killed half way, there is a process more to be found.
 const COMMAND: &str = "sleep 60 & sleep 0.2; kill $!";
@@ -73,6 +73,7 @@ fn killed_at_each_step_where_leases_land_late() {
 
 fn at_each_step(plugin: Plugin) {
     let Some(mut scene) = Scene::new(plugin) else { return };
+    probes(&mut scene);
     runs(&mut scene);
     kept(&mut scene);
     cleanups(&mut scene);
@@ -80,14 +81,29 @@ fn at_each_step(plugin: Plugin) {
     scene.end();
 }
 
+/// The plugins are asked who they are.
+fn probes(scene: &mut Scene) {
+    let probe = ["plugins", "list", "--probe"];
+    let count = scene.steps_of(&probe).len();
+    let commands: Vec<_> = (1..=count).map(|step| (step, words(&probe))).collect();
+    assert!(scene.kill(&commands).contains(&true), "{:?}", scene.plugin);
+    scene.assert_cleaned_up("a list that was killed");
+}
+
 /// A run on a lease of its own.
 fn runs(scene: &mut Scene) {
+    if scene.plugin == Plugin::Rude {
+        scene.world.be(SLOW);
+    }
     let run = ["run", "--provider", scene.plugin.name(), "--", "sh", "-c", COMMAND];
     let count = scene.steps_of(&run).len();
     for steps in some_of(count, share(scene)).chunks(AT_ONCE) {
         let commands: Vec<_> = steps.iter().map(|step| (*step, words(&run))).collect();
         scene.kill(&commands);
         scene.assert_cleaned_up(&format!("a run that was killed at {steps:?}"));
+    }
+    if scene.plugin == Plugin::Rude {
+        scene.world.be(PROMPT);
     }
 }
 

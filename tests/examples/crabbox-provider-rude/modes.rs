@@ -100,7 +100,7 @@ impl Modes {
     /// How long it says that a lease may take to appear.
     pub(crate) fn settle_ms(&self) -> u64 {
         match (self.has(&["late", "unhurried"]), self.has(&["liar"])) {
-            (true, _) => 4_000,
+            (true, _) => 5_000,
             (false, true) => 400,
             (false, false) => 0,
         }
