@@ -77,9 +77,13 @@ fn read(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String>
     })
 }
 
-/// The most memory that a process has had so far, in KiB.
+/// The most memory that a process has had so far, in KiB, without the pages of its executable, of which a debug
+/// build has many.
 pub fn peak_of(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    let kib = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    };
+    kib("VmHWM:").saturating_sub(kib("RssFile:"))
 }

@@ -182,6 +182,11 @@ pub(crate) fn misbehave(modes: &Modes, mode: &Mode, request: &Value) {
             write(b"\n");
             good();
         }
+        "twice" if method == "run" => {
+            let result = run::run(request);
+            respond(request, result.clone());
+            respond(request, result);
+        }
         "twice" => {
             good();
             good();
