@@ -28,6 +28,8 @@ fn edit(demo: &Demo, n: usize) {
         }
     }
     demo.world.write("round", format!("{n}\n"));
+    // Where nothing of ours is, the link that the command plants is its own, and stays.
+    demo.world.write("d5/ours", "1");
 }
 
 /// What a build leaves, and what a command breaks.
