@@ -54,7 +54,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
     /// What the plugin can do beyond the methods: `cancel`, `outputPaths`, `concurrent`, `lifeline`,
-    /// `tailscale`. Unknown names are ignored.
+    /// `nearby`, `tailscale`. Unknown names are ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// What the plugin cannot do without. A host that does not know a name in it refuses the plugin.

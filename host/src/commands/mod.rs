@@ -76,7 +76,7 @@ impl WhichLease {
 }
 
 /// Reads a duration that is more than nothing.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("it has to be more than nothing".to_owned()),
         other => other,

@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crabbox_protocol::{Call, ConfigureParams, ConfigureResult, Lifecycle, Manifest, Method, VERSIONS};
 use serde_json::{Value, json};
 
 use super::lease::Made;
 use super::ledger::{Finding, Ledger, Verdict};
+use super::report::CheckArgs;
 use super::rules::{self, Need, Rule};
 use super::talk::{Launch, SOON, Talk};
 use super::world::{Vars, World};
@@ -27,6 +29,8 @@ pub(super) struct Check<'h> {
     pub(super) file_name: Option<String>,
     /// Whether leases are made with the user's own configuration.
     pub(super) live: bool,
+    /// The longest that an answer is waited for.
+    patience: Duration,
     pub(super) world: World,
     pub(super) ledger: Rc<RefCell<Ledger>>,
     /// The environment that a plugin gets now.
@@ -54,7 +58,12 @@ pub(super) enum Place {
 
 impl<'h> Check<'h> {
     /// Prepares to check an executable.
-    pub(super) fn new(host: &'h Host, path: &Path, file_name: Option<String>, live: bool) -> Result<Self> {
+    pub(super) fn new(
+        host: &'h Host,
+        path: &Path,
+        file_name: Option<String>,
+        args: &CheckArgs,
+    ) -> Result<Self> {
         let world =
             World::new().map_err(|error| Error::failure("cannot make a temporary directory").cause(error))?;
         Ok(Self {
@@ -62,7 +71,8 @@ impl<'h> Check<'h> {
             host,
             path: path.to_owned(),
             file_name,
-            live,
+            live: args.live,
+            patience: args.deadline.unwrap_or(Duration::MAX),
             world,
             ledger: Rc::default(),
             manifest: None,
@@ -159,7 +169,13 @@ impl<'h> Check<'h> {
             env: env.to_vec(),
             locks: Locks::default(),
         };
-        Launch { spawn, directory: "/".into(), before: Vec::new(), after: vec!["--stdio".to_owned()] }
+        Launch {
+            spawn,
+            directory: "/".into(),
+            before: Vec::new(),
+            after: vec!["--stdio".to_owned()],
+            patience: self.patience,
+        }
     }
 
     /// A plugin that was started and told nothing.

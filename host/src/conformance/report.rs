@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use crabbox_protocol::is_provider_name;
@@ -10,6 +11,7 @@ use crabbox_protocol::records::{CheckReport, CheckedRule, RuleStatus};
 use super::check::Check;
 use super::lease;
 use super::ledger::count;
+use crate::commands::duration;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
@@ -31,6 +33,10 @@ pub(crate) struct CheckArgs {
     #[arg(long)]
     pub(crate) live: bool,
 
+    /// Wait for no answer longer than this
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) deadline: Option<Duration>,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -40,7 +46,7 @@ pub(crate) struct CheckArgs {
 pub(crate) async fn check(host: &Host, args: &CheckArgs) -> Result<u8> {
     let (path, name) = find(host, &args.plugin)?;
     let mut interrupts = Interrupts::listen()?;
-    let mut check = Check::new(host, &path, name, args.live)?;
+    let mut check = Check::new(host, &path, name, args)?;
     let tried = tokio::select! {
         biased;
         _ = interrupts.next() => Err(Error::new(Exit::Signal(2), "interrupted")),

@@ -41,6 +41,8 @@ pub(super) struct Launch {
     pub(super) before: Vec<String>,
     /// Words after it.
     pub(super) after: Vec<String>,
+    /// The longest that anything is waited for, whatever it is given.
+    pub(super) patience: Duration,
 }
 
 /// An answer: the result, or the error.
@@ -68,6 +70,7 @@ pub(super) struct Talk {
     until: Option<Instant>,
     end_of_output: bool,
     broken: bool,
+    patience: Duration,
 }
 
 impl Talk {
@@ -98,6 +101,7 @@ impl Talk {
             until: None,
             end_of_output: false,
             broken: false,
+            patience: launch.patience,
         })
     }
 
@@ -174,6 +178,7 @@ impl Talk {
         if method.is_some_and(|method| self.ledger.borrow().unanswered.contains(&method)) {
             return Err(Finding::skipped(format!("{what} was not answered before")));
         }
+        let within = within.min(self.patience);
         let due = Instant::now() + within;
         let answer =
             self.wait(&format!("answer {what}"), within, |talk| talk.answers.get(&id).cloned()).await;
@@ -191,6 +196,7 @@ impl Talk {
         within: Duration,
         mut done: impl FnMut(&mut Self) -> Option<T>,
     ) -> Result<T, Finding> {
+        let within = within.min(self.patience);
         let due = Instant::now() + within;
         loop {
             if let Some(found) = done(self) {

@@ -15,6 +15,7 @@ pub(crate) const HOST_FLAGS: &[&str] = &[
     "all",
     "allow-env",
     "crew",
+    "deadline",
     "dir",
     "dry-run",
     "expose",

@@ -48,9 +48,46 @@ const RUDE: &[(&str, &[&str])] = &[
     ("huge release", &["messages-can-be-read"]),
 ];
 
+/// The same for modes that are silent, or that nothing tells but the time: they are waited for a little only.
+const SILENT: &[(&str, &[&str])] = &[
+    ("silent acquire", &["acquire-answers"]),
+    ("stubborn acquire", &["acquire-answers"]),
+    ("stop acquire", &["acquire-answers"]),
+    ("late acquire 300", &["acquire-answers"]),
+    ("silent run", &["argv-is-exact", "ends-in-mid-run"]),
+    ("deaf run", &["argv-is-exact", "cancel-in-mid-run"]),
+    ("endless run", &["output-is-exact"]),
+    ("silent release", &["release-of-nothing"]),
+    ("abort acquire", &["acquire-answers"]),
+    ("chatter-exit acquire", &["acquire-answers"]),
+    ("escapee-exit acquire", &["acquire-answers"]),
+    ("holder-exit acquire", &["acquire-answers"]),
+    ("junk-exit acquire", &["acquire-answers", "stdout-is-the-protocols"]),
+    ("refuse resolve", &["works-without-state"]),
+    ("other-id resolve", &["never-made-is-not-there"]),
+    ("wrong-type resolve", &["results-fit"]),
+    ("huge resolve", &["messages-can-be-read"]),
+    ("escapes acquire", &["words-are-known"]),
+    ("escapes run", &["argv-is-exact", "words-are-known"]),
+    ("escapes list", &["list-has-the-lease"]),
+    ("half release", &["messages-can-be-read"]),
+    ("flood run 1", &["stdout-is-the-protocols"]),
+    ("twice release", &["answers-come-once"]),
+];
+
 #[test]
 fn a_rude_provider_fails_by_the_rule_that_it_breaks() {
-    let next = Mutex::new(RUDE.iter());
+    check_all(RUDE, &[]);
+}
+
+#[test]
+fn a_silent_one_too_when_it_is_not_waited_for_long() {
+    check_all(SILENT, &["--deadline", "4s"]);
+}
+
+/// Checks the provider in each mode: it was rude, and breaks at least these rules.
+fn check_all(modes: &[(&str, &[&str])], more: &[&str]) {
+    let next = Mutex::new(modes.iter());
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -58,7 +95,7 @@ fn a_rude_provider_fails_by_the_rule_that_it_breaks() {
                 let take = || next.lock().unwrap().next();
                 while let Some((mode, breaks)) = take() {
                     let world = World::rude(mode);
-                    let (code, report) = report(&world, &world.bin().join("crabbox-provider-rude"), &[]);
+                    let (code, report) = report(&world, &world.bin().join("crabbox-provider-rude"), more);
                     let found: BTreeSet<_> =
                         rules(&report, "fail").union(&rules(&report, "warn")).copied().collect();
                     if code != 1
