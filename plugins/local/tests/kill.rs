@@ -121,6 +121,10 @@ fn what_cannot_be_told_apart_is_left_alone_and_said() {
     let request = machine.ask(&run, &["sh", "-c", &script], json!({}));
     assert_eq!(machine.plugin.answer(request).result(), json!({"exitCode": 0}));
     let pid: i32 = fs::read_to_string(&left).unwrap().trim().parse().unwrap();
+    // Before it is what it is to be, it has the environment of the shell.
+    until("the process runs", || {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep"))
+    });
     assert_eq!(machine.plugin.result("kill", kill(&run, 100)), json!({"remote": "unknown"}));
     let released = machine.plugin.result("release", release(LEASE, "delete"));
     assert_eq!(released["outcome"], "released");
