@@ -1,0 +1,190 @@
+//! `acquire`: registers the job, unless it is there, and waits until its task runs.
+
+use std::time::Duration;
+
+use crabbox_provider_kit::protocol::{AcquireParams, LeaseReport};
+use crabbox_provider_kit::{Context, Error, Result};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::allocations::{Place, Standing, placement, standing};
+use crate::api::{Allocation, Evaluation};
+use crate::job::{Identity, Order, job};
+use crate::provider::{Found, Nomad, job_path};
+
+/// How long one blocking query waits. Short enough to notice soon that the evaluation failed.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// How long to wait where a query cannot block.
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl Nomad {
+    /// Answers `acquire`.
+    pub(crate) async fn make(&self, params: &AcquireParams, context: &Context) -> Result<LeaseReport> {
+        let lease = &params.lease;
+        if let Some(target) = params.target.as_deref().filter(|target| *target != "linux") {
+            return Err(Error::unsupported(format!("there are no `{target}` leases here"))
+                .hint("Nomad's task drivers are used for Linux; leave out the target")
+                .created(false));
+        }
+        let identity = Identity::of(lease, &self.settings);
+        let expires_at = params.expires_at.map(|time| time.to_string());
+        let order = Order { identity: &identity, slug: &lease.slug, expires_at, expose: &params.expose };
+        let wanted = job(&order, &self.settings).map_err(|error| error.created(false))?;
+        let evaluation = match self.find(&identity).await? {
+            Found::Ours => None,
+            Found::Stopped => return Err(stopped(&identity)),
+            Found::Absent => self.register(&identity, &wanted).await?,
+        };
+        context.lease(report(&identity, None)).await?;
+        if let Some(evaluation) = &evaluation {
+            self.evaluated(evaluation, context).await?;
+        }
+        let place = self.placed(&identity, evaluation.as_deref(), context).await?;
+        self.remember(&identity, &place);
+        let message = format!("allocation {} on node {}", place.allocation, place.node);
+        Ok(LeaseReport { message: Some(message), ..report(&identity, Some(&place)) })
+    }
+
+    /// Registers the job and names its evaluation; none where somebody else was faster with the same job.
+    async fn register(&self, identity: &Identity, wanted: &serde_json::Value) -> Result<Option<String>> {
+        let refusal = match self.api.register(wanted).await? {
+            Ok(registered) if registered.eval_id.is_empty() => {
+                return Err(Error::config_invalid(format!("Nomad took the job {} and schedules nothing", identity.job_id))
+                    .hint("a lease's job must be one that runs at once"));
+            }
+            Ok(registered) => return Ok(Some(registered.eval_id)),
+            Err(refusal) => refusal,
+        };
+        // A job that exists is refused with the same status as many other things: only a look tells.
+        if refusal.is_denial() {
+            return Err(self.api.error(&refusal).created(false));
+        }
+        match self.find(identity).await {
+            Ok(Found::Ours) => Ok(None),
+            Ok(Found::Stopped) => Err(stopped(identity)),
+            Ok(Found::Absent) => Err(self.refused(&refusal)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A job that Nomad did not take: the fault is the configuration's where it says what is wrong with the job.
+    fn refused(&self, refusal: &crate::api::Refusal) -> Error {
+        let error = self.api.error(refusal);
+        match refusal.status.as_u16() {
+            400 | 500 if refusal.text.contains("alidation") || refusal.text.contains("error occurred") => {
+                Error::config_invalid("Nomad does not take the job").cause(error).created(false)
+            }
+            _ => error,
+        }
+    }
+
+    /// Waits until the scheduler has looked at the job. That it found no room is no failure yet.
+    async fn evaluated(&self, id: &str, context: &Context) -> Result<()> {
+        let begun = Instant::now();
+        let path = format!("/v1/evaluation/{id}");
+        let mut index = 0;
+        loop {
+            let reply = tokio::select! {
+                reply = self.api.watch::<Option<Evaluation>>(&path, index, WAIT) => reply?,
+                _ = context.cancel().cancelled() => return Err(cancelled()),
+            };
+            let Some(evaluation) = reply.body else {
+                return Err(Error::provider(format!("Nomad has nothing to say about the evaluation {id}")));
+            };
+            match evaluation.status.as_str() {
+                "complete" | "blocked" => return Ok(()),
+                status @ ("failed" | "canceled" | "cancelled") => {
+                    let why = crate::api::one_line(&evaluation.status_description);
+                    return Err(Error::provider(format!("the scheduler's evaluation {id} {status}: {why}")));
+                }
+                _ if begun.elapsed() >= self.settings.eval_timeout => {
+                    let waited = humane(self.settings.eval_timeout);
+                    return Err(Error::deadline(format!("the scheduler has not looked at the job within {waited}"))
+                        .hint("`evalTimeout` in the block `nomad` says how long to wait"));
+                }
+                _ => {}
+            }
+            pause(&mut index, reply.index).await;
+        }
+    }
+
+    /// Waits until the task runs.
+    async fn placed(&self, identity: &Identity, evaluation: Option<&str>, context: &Context) -> Result<Place> {
+        let begun = Instant::now();
+        let path = format!("{}/allocations", job_path(identity));
+        let (mut index, mut told) = (0, String::new());
+        loop {
+            let left = self.settings.alloc_ready_timeout.saturating_sub(begun.elapsed());
+            let reply = tokio::select! {
+                reply = self.api.watch::<Vec<Allocation>>(&path, index, WAIT.min(left)) => reply?,
+                _ = context.cancel().cancelled() => return Err(cancelled()),
+            };
+            let mut waiting = match standing(&identity.job_id, &self.settings.task, &reply.body) {
+                Standing::Ready(place) => return Ok(place),
+                Standing::Failed(why) => {
+                    return Err(Error::unavailable("the lease's task does not run").cause(why).hint(format!(
+                        "`crabbox doctor --provider nomad` checks the cluster; the job is {}",
+                        identity.job_id
+                    )));
+                }
+                Standing::Starting(waiting) => waiting,
+            };
+            if let (true, Some(id)) = (reply.body.is_empty(), evaluation) {
+                let evaluation: Option<Evaluation> = self.api.find(&format!("/v1/evaluation/{id}"), &[]).await?;
+                waiting = evaluation.as_ref().and_then(placement).unwrap_or(waiting);
+            }
+            if begun.elapsed() >= self.settings.alloc_ready_timeout {
+                let waited = humane(self.settings.alloc_ready_timeout);
+                return Err(Error::capacity(format!("the lease's task does not run after {waited}"))
+                    .cause(waiting)
+                    .hint("`allocReadyTimeout` in the block `nomad` says how long to wait"));
+            }
+            if waiting != told {
+                context.progress(format!("waiting: {waiting}")).await?;
+                told = waiting;
+            }
+            pause(&mut index, reply.index).await;
+        }
+    }
+}
+
+/// What is known of a lease.
+pub(crate) fn report(identity: &Identity, place: Option<&Place>) -> LeaseReport {
+    let labels = place.map(|place| [("allocation", &place.allocation), ("node", &place.node)]);
+    let labels = labels.into_iter().flatten().map(|(key, value)| (key.to_owned(), value.clone()));
+    let job = ("job".to_owned(), identity.job_id.clone());
+    LeaseReport {
+        r#ref: Some(identity.job_id.clone()),
+        state: place.map(|place| json!({"allocation": place.allocation})),
+        labels: labels.chain([job]).collect(),
+        ..LeaseReport::default()
+    }
+}
+
+/// A job that exists and was stopped by somebody can be neither used nor replaced.
+fn stopped(identity: &Identity) -> Error {
+    Error::conflict(format!("the job {} exists and was stopped", identity.job_id))
+        .hint(format!("`nomad job stop -purge {}` takes it away", identity.job_id))
+}
+
+fn cancelled() -> Error {
+    Error::cancelled("waiting for the lease's task was cancelled")
+}
+
+/// Before the next query, which blocks only where the index is known. One that went back begins again.
+async fn pause(index: &mut u64, new: u64) {
+    if new == 0 || new < *index {
+        *index = 0;
+        sleep(PAUSE).await;
+    } else {
+        *index = new;
+    }
+}
+
+fn humane(time: Duration) -> String {
+    match time.as_millis() {
+        ms if ms < 1000 || ms % 1000 != 0 => format!("{ms} ms"),
+        ms => format!("{} s", ms / 1000),
+    }
+}

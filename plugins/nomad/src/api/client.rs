@@ -1,0 +1,249 @@
+//! Requests to the agent. Each has a deadline, carries region, namespace and token, and follows no redirect.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use crabbox_provider_kit::protocol::Secret;
+use crabbox_provider_kit::{Error, Result};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::connect::{Connector, Stream};
+use super::path::{Query, with_query};
+use super::{Refusal, failure, types};
+use crate::settings::Settings;
+
+/// How long a request may take that has nothing to wait for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest answer that is read: a list of many jobs has megabytes.
+const LONGEST: usize = 64 << 20;
+
+/// A Nomad agent, and as whom and where we speak to it.
+#[derive(Debug)]
+pub(crate) struct Api {
+    client: Client<Connector, Full<Bytes>>,
+    connector: Connector,
+    origin: String,
+    region: Option<String>,
+    namespace: String,
+    token: Option<Secret<String>>,
+    token_env: String,
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub(crate) struct Reply<T> {
+    /// What it said.
+    pub(crate) body: T,
+    /// The index to wait after (`X-Nomad-Index`).
+    pub(crate) index: u64,
+}
+
+impl Api {
+    /// Connects to nothing yet.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let connector = Connector::new(&settings.address, settings.tls.clone());
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .build(connector.clone());
+        Self {
+            client,
+            connector,
+            origin: settings.address.origin(),
+            region: settings.configured_region.clone(),
+            namespace: settings.namespace.clone(),
+            token: settings.token.clone(),
+            token_env: settings.token_env.clone(),
+        }
+    }
+
+    /// Reads something.
+    ///
+    /// # Errors
+    ///
+    /// What the agent refused or what happened on the way.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &Query<'_>) -> Result<T> {
+        self.call(Method::GET, path, query, None::<&Value>, PATIENCE).await.map(|reply| reply.body)
+    }
+
+    /// Reads something that may not be there: `None` on the status 404, and on nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub(crate) async fn find<T: DeserializeOwned>(&self, path: &str, query: &Query<'_>) -> Result<Option<T>> {
+        match self.send(Method::GET, path, query, None, PATIENCE).await? {
+            Ok((_, body)) => Ok(Some(self.decode(path, &body)?)),
+            Err(refusal) if refusal.status == StatusCode::NOT_FOUND => Ok(None),
+            Err(refusal) => Err(self.error(&refusal)),
+        }
+    }
+
+    /// Reads something once it is newer than `index`, or after `wait`. With index 0 at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub(crate) async fn watch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        index: u64,
+        wait: Duration,
+    ) -> Result<Reply<T>> {
+        let (index, wait_ms) = (index.to_string(), format!("{}ms", wait.as_millis()));
+        // The agent adds up to a sixteenth to what it is asked to wait.
+        let patience = PATIENCE + wait + wait / 8;
+        self.call(Method::GET, path, &[("index", &index), ("wait", &wait_ms)], None::<&Value>, patience).await
+    }
+
+    /// Reads without making an error of what the agent refuses: for questions whose refusal is an answer.
+    ///
+    /// # Errors
+    ///
+    /// What happened on the way.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Result<T, Refusal>> {
+        match self.send(Method::GET, path, &[], None, PATIENCE).await? {
+            Ok((_, body)) => Ok(Ok(self.decode(path, &body)?)),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// Registers a job that must not exist. The outer error says that nobody knows whether it does now.
+    pub(crate) async fn register(&self, job: &Value) -> Result<Result<types::Registered, Refusal>> {
+        let body = serde_json::json!({"Job": job, "EnforceIndex": true, "JobModifyIndex": 0});
+        match self.send(Method::PUT, "/v1/jobs", &[], Some(encode(&body)?), PATIENCE).await? {
+            Ok((_, body)) => Ok(Ok(self.decode("/v1/jobs", &body)?)),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// Takes a job away, with all that is remembered of it. One that is not there is no error to Nomad.
+    pub(crate) async fn purge(&self, path: &str) -> Result<types::Deregistered> {
+        let reply = self.call(Method::DELETE, path, &[("purge", "true")], None::<&Value>, PATIENCE).await?;
+        Ok(reply.body)
+    }
+
+    /// A new connection to the agent, and the request target and headers for a WebSocket over it.
+    pub(crate) async fn upgrade(&self, path: &str, query: &Query<'_>) -> Result<(Stream, Request<()>)> {
+        let target = self.target(path, query);
+        let websocket = target.replacen("http", "ws", 1);
+        let mut request = Request::get(websocket).body(()).map_err(|error| self.misshapen(&error))?;
+        self.sign(request.headers_mut())?;
+        let stream = self.connector.connect().await.map_err(|error| failure::connecting(&self.origin, &error))?;
+        Ok((stream, request))
+    }
+
+    /// Whether there is a token.
+    pub(crate) fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// The variable that the token is looked for in.
+    pub(crate) fn token_env(&self) -> &str {
+        &self.token_env
+    }
+
+    /// What a refusal means to the host.
+    pub(crate) fn error(&self, refusal: &Refusal) -> Error {
+        refusal.error(self.has_token(), &self.token_env)
+    }
+
+    /// A refusal, from its status and body: without the token, short, in one line.
+    pub(crate) fn refusal(&self, status: StatusCode, body: &[u8]) -> Refusal {
+        Refusal::new(status, body, self.token.as_ref().map(|token| token.expose().as_str()))
+    }
+
+    async fn call<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &Query<'_>,
+        body: Option<&B>,
+        patience: Duration,
+    ) -> Result<Reply<T>> {
+        let body = body.map(encode).transpose()?;
+        match self.send(method, path, query, body, patience).await? {
+            Ok((index, body)) => Ok(Reply { body: self.decode(path, &body)?, index }),
+            Err(refusal) => Err(self.error(&refusal)),
+        }
+    }
+
+    /// Sends a request. The outer error is one of the way, the inner one the agent's answer.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &Query<'_>,
+        body: Option<Bytes>,
+        patience: Duration,
+    ) -> Result<Result<(u64, Bytes), Refusal>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(self.target(path, query))
+            .body(Full::new(body.unwrap_or_default()))
+            .map_err(|error| self.misshapen(&error))?;
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.sign(request.headers_mut())?;
+        let exchange = async {
+            let response = self.client.request(request).await;
+            let response = response.map_err(|error| failure::sending(&self.origin, &error))?;
+            let (head, body) = response.into_parts();
+            let read = Limited::new(body, LONGEST).collect().await;
+            let body = read.map_err(|error| failure::reading(&self.origin, &*error))?.to_bytes();
+            Ok((head, body))
+        };
+        let late = |_| {
+            let message = format!("the Nomad agent at {} did not answer within {} s", self.origin, patience.as_secs());
+            Err(Error::unavailable(message).retryable(true))
+        };
+        let (head, body) = timeout(patience, exchange).await.unwrap_or_else(late)?;
+        if head.status != StatusCode::OK {
+            return Ok(Err(self.refusal(head.status, &body)));
+        }
+        let index = head.headers.get("x-nomad-index").and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Ok((index.unwrap_or(0), body)))
+    }
+
+    fn target(&self, path: &str, query: &Query<'_>) -> String {
+        let region = self.region.as_deref().map(|region| ("region", region));
+        let whose = region.into_iter().chain([("namespace", self.namespace.as_str())]);
+        // What is asked for explicitly comes first and wins: Go takes the first of two.
+        format!("{}{}", self.origin, with_query(path, query.iter().copied().chain(whose)))
+    }
+
+    fn sign(&self, headers: &mut hyper::HeaderMap) -> Result<()> {
+        if let Some(token) = &self.token {
+            let mut value = HeaderValue::from_str(token.expose()).map_err(|_| {
+                Error::config_invalid(format!("the token in {} has characters that no token has", self.token_env))
+            })?;
+            value.set_sensitive(true);
+            headers.insert("x-nomad-token", value);
+        }
+        Ok(())
+    }
+
+    fn decode<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T> {
+        serde_json::from_slice(body).map_err(|error| {
+            Error::provider(format!("the answer to {path} is not what a Nomad agent answers"))
+                .cause(error)
+                .hint(format!("is {} a Nomad agent?", self.origin))
+        })
+    }
+
+    fn misshapen(&self, error: &dyn std::fmt::Display) -> Error {
+        Error::internal("a request could not be made").cause(error)
+    }
+}
+
+fn encode<B: Serialize>(body: &B) -> Result<Bytes> {
+    serde_json::to_vec(body).map(Bytes::from).map_err(|error| Error::internal("a request could not be made").cause(error))
+}

@@ -1,0 +1,129 @@
+//! `run`: executes a command in the lease's allocation, over a WebSocket.
+
+mod frames;
+mod input;
+mod marker;
+mod socket;
+mod talk;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crabbox_provider_kit::protocol::{Remote, RunParams, RunResult, Stream};
+use crabbox_provider_kit::{Context, Error, Result};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::allocations::{Place, Standing};
+use crate::job::Identity;
+use crate::provider::{Found, Nomad};
+use marker::Ending;
+use input::Input;
+use socket::{Failure, Socket};
+use talk::Talk;
+
+/// What is around every command. It is sent without its comments.
+const OUTER: &str = include_str!("outer.sh");
+
+impl Nomad {
+    /// Answers `run`.
+    pub(crate) async fn execute(&self, params: &RunParams, context: &Context) -> Result<RunResult> {
+        let never = |error: Error| error.remote(Remote::Absent);
+        let lease = params.lease.as_ref().ok_or_else(|| never(Error::internal("a run without a lease")))?;
+        if params.argv.is_empty() {
+            return Err(never(Error::internal("a run without a program: `argv` is empty")));
+        }
+        let identity = Identity::of(lease, &self.settings);
+        let input = Input::open(params).await.map_err(never)?;
+        let command = command(&identity, &input, &params.argv);
+        let socket = self.connect(&identity, &command).await.map_err(never)?;
+        let stdout = context.sink(Stream::Stdout, params.stdout.as_ref()).map_err(never)?;
+        let stderr = context.sink(Stream::Stderr, params.stderr.as_ref()).map_err(never)?;
+        let talk = Talk::new(socket, input, [stdout, stderr]).map_err(never)?;
+        let limit = self.settings.exec_timeout;
+        let stop = async {
+            tokio::select! {
+                // What the lease's own wrapper makes of it, the host finds out.
+                _ = context.cancel().cancelled() => Error::cancelled("the command was told to end"),
+                error = too_long(limit) => error,
+            }
+        };
+        match talk.to_the_end(stop).await {
+            Ok(Ending::Exited(code)) => Ok(RunResult { exit_code: Some(code), ..RunResult::default() }),
+            Ok(Ending::NotStarted) => {
+                let directory = identity.directory.as_deref().unwrap_or("in the task's own directory");
+                Err(never(Error::prerequisite(format!("the lease's directory {directory} cannot be made or entered")))
+                    .hint("the line above says why; `workdir` in the block `nomad` names another"))
+            }
+            Err(error) => {
+                // The allocation may have been replaced: the next command looks.
+                self.forget(&identity);
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins an execution where the lease is. A place that this session only remembers is looked up again when
+    /// nothing can be executed there.
+    async fn connect(&self, identity: &Identity, command: &[&str]) -> Result<Socket> {
+        if let Some(place) = self.known(identity) {
+            match Socket::open(&self.api, &place.allocation, &self.settings.task, command).await {
+                Err(Failure::Gone(_)) => self.forget(identity),
+                other => return other.map_err(Failure::into_error),
+            }
+        }
+        let place = self.ready(identity).await?;
+        let socket = Socket::open(&self.api, &place.allocation, &self.settings.task, command).await;
+        let socket = socket.map_err(Failure::into_error)?;
+        self.remember(identity, &place);
+        Ok(socket)
+    }
+
+    /// Where the lease is now, after whose it is was verified.
+    async fn ready(&self, identity: &Identity) -> Result<Place> {
+        match self.find(identity).await? {
+            Found::Ours => {}
+            Found::Absent => return Err(Error::not_found(format!("there is no job {}", identity.job_id))),
+            Found::Stopped => return Err(Error::conflict(format!("the job {} was stopped", identity.job_id))),
+        }
+        match self.standing(identity).await? {
+            Standing::Ready(place) => Ok(place),
+            Standing::Starting(why) | Standing::Failed(why) => {
+                Err(Error::unavailable("nothing can be executed on the lease now").cause(why).retryable(true))
+            }
+        }
+    }
+}
+
+/// The command for Nomad: nothing of it is secret, because the agent logs it.
+fn command<'a>(identity: &'a Identity, input: &'a Input, argv: &'a [String]) -> Vec<&'a str> {
+    let outer = ["/bin/sh", "-c", outer(), "crabbox"];
+    let about = [identity.directory.as_deref().unwrap_or_default(), input.share()];
+    outer.into_iter().chain(about).chain(argv.iter().map(String::as_str)).collect()
+}
+
+fn outer() -> &'static str {
+    static SCRIPT: OnceLock<String> = OnceLock::new();
+    SCRIPT.get_or_init(|| {
+        let lines = OUTER.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
+        lines.flat_map(|line| [line, "\n"]).collect()
+    })
+}
+
+/// The command as the query carries it.
+fn as_json(command: &[&str]) -> String {
+    command.iter().copied().map(Value::from).collect::<Value>().to_string()
+}
+
+/// What was executed took longer than it may.
+async fn too_long(limit: Option<Duration>) -> Error {
+    let Some(limit) = limit else {
+        return std::future::pending().await;
+    };
+    sleep(limit).await;
+    Error::deadline(format!("what was executed took longer than {} s", limit.as_secs_f64()))
+        .hint("`execTimeout` in the block `nomad` says how long it may take; 0 is for ever")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+# Around what is executed on a lease. $1 is the lease's directory, or nothing for one in the task's own; $2 how many
+# bytes of standard input are the command's, or `-` for all of it; the rest is the command.
+#
+# The first line on standard input is a word that nobody else knows. When the command has ended, it is printed on
+# both streams, followed by how it ended: so whoever reads them knows that they are whole. Only then is standard
+# input closed from the other side, and only then does this end: a stream that is still being copied is not cut
+# off by the end of the process (hashicorp/nomad#27146).
+IFS= read -r word || exit 125
+d=$1
+n=$2
+shift 2
+said() { printf '\001%s%s;' "$word" "$1"; printf '\001%s%s;' "$word" "$1" >&2; cat >/dev/null; }
+[ -n "$d" ] || d=$NOMAD_TASK_DIR/crabbox
+mkdir -p "$d" && cd "$d" || { said fail; exit 125; }
+# Some shells report a killed child on standard error, which is the command's.
+exec 3>&2 2>/dev/null
+case $n in
+  -) "$@" 2>&3 3>&- ;;
+  0) "$@" </dev/null 2>&3 3>&- ;;
+  *) head -c "$n" | "$@" 2>&3 3>&- ;;
+esac
+c=$?
+exec 2>&3 3>&-
+said "$c"
+exit "$c"

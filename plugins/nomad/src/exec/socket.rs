@@ -1,0 +1,127 @@
+//! The WebSocket of an execution: opening it, and what its end means.
+
+use std::time::Duration;
+
+use crabbox_provider_kit::Error;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::StreamExt as _;
+use hyper::StatusCode;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use super::as_json;
+use crate::api::{Api, Stream, one_line};
+
+/// How long the agent may take to answer the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// The longest message that is read. The agent's have some kilobytes.
+const LONGEST: usize = 8 << 20;
+
+/// An open execution.
+pub(super) struct Socket {
+    pub(super) sink: Sending,
+    pub(super) stream: SplitStream<WebSocketStream<Stream>>,
+}
+
+/// The half that sends.
+pub(super) type Sending = SplitSink<WebSocketStream<Stream>, Message>;
+
+/// Why there is no execution.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nothing can be executed at this place; at another, perhaps.
+    Gone(Error),
+    /// Anything else.
+    Other(Error),
+}
+
+impl Failure {
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Gone(error) | Self::Other(error) => error,
+        }
+    }
+}
+
+impl Socket {
+    /// Asks for a command to be executed. That the agent agrees means nothing yet: what is wrong with the
+    /// allocation, the task or the command comes as the first message.
+    pub(super) async fn open(api: &Api, allocation: &str, task: &str, command: &[&str]) -> Result<Self, Failure> {
+        let path = format!("/v1/client/allocation/{allocation}/exec");
+        let query = [("task", task), ("command", &as_json(command)), ("tty", "false")];
+        let (stream, request) = api.upgrade(&path, &query).await.map_err(Failure::Other)?;
+        let internal = |error: &dyn std::fmt::Display| {
+            Failure::Other(Error::internal("the request to execute something could not be made").cause(error))
+        };
+        let (parts, ()) = request.into_parts();
+        let mut request = parts.uri.into_client_request().map_err(|error| internal(&error))?;
+        request.headers_mut().extend(parts.headers);
+        let config = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
+        let shaking = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
+        let late = || Failure::Other(Error::unavailable("the agent did not answer the request to execute something"));
+        let opened = timeout(HANDSHAKE, shaking).await.map_err(|_| late())?;
+        let (socket, _) = opened.map_err(|error| match error {
+            tungstenite::Error::Http(response) => {
+                let body = response.body().as_deref().unwrap_or_default();
+                refused(api, response.status(), body)
+            }
+            other => Failure::Other(
+                Error::transport("the connection broke before anything was executed").cause(cause(&other)),
+            ),
+        })?;
+        let (sink, stream) = socket.split();
+        Ok(Self { sink, stream })
+    }
+}
+
+fn refused(api: &Api, status: StatusCode, body: &[u8]) -> Failure {
+    let refusal = api.refusal(status, body);
+    let error = api.error(&refusal);
+    match refusal.is_denial() {
+        true => Failure::Other(denied(error)),
+        false if status == StatusCode::NOT_FOUND => Failure::Gone(error),
+        false => Failure::Other(error),
+    }
+}
+
+/// What the end of the connection means before anything was heard of the command. Nomad closes with the cause in
+/// the reason; without one it may be a text that was too long for a close frame, or a broken connection.
+pub(super) fn closed_early(frame: Option<&CloseFrame>) -> Failure {
+    let reason = frame.map(|frame| one_line(&frame.reason)).unwrap_or_default();
+    if reason.is_empty() {
+        let error = Error::transport("the agent ended the connection before anything was heard of the command");
+        return Failure::Other(error.hint("the agent's log has the cause, if it has one"));
+    }
+    let error = |make: fn(String) -> Error| make(format!("Nomad executes nothing: {reason}"));
+    let gone = ["nknown allocation", "not possible, client status", "not running", "not started yet", "No path to node"];
+    if reason.contains("ermission denied") {
+        Failure::Other(denied(error(Error::auth)))
+    } else if gone.iter().any(|text| reason.contains(text)) {
+        Failure::Gone(error(Error::unavailable).retryable(true))
+    } else if reason.contains("unknown task name") {
+        Failure::Other(error(Error::config_invalid).hint("`task` in the block `nomad` has to name a task of the job"))
+    } else if reason.contains("failed to start command") || reason.contains("no such file") {
+        Failure::Other(error(Error::prerequisite).hint("a lease needs `/bin/sh`; choose an image that has it"))
+    } else {
+        Failure::Other(error(Error::provider))
+    }
+}
+
+fn denied(error: Error) -> Error {
+    error.hint(
+        "to execute something a token needs `alloc-exec` in the namespace, and with the driver raw_exec \
+         `alloc-node-exec` as well; the agent may also have `disable_remote_exec`",
+    )
+}
+
+/// What broke a connection, in a few words.
+pub(super) fn cause(error: &tungstenite::Error) -> String {
+    match error {
+        tungstenite::Error::Io(error) => error.to_string(),
+        other => one_line(&other.to_string()),
+    }
+}

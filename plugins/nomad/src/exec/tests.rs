@@ -1,0 +1,1 @@
+//! The script around a command, under every shell that this machine has.

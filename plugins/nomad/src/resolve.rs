@@ -1,0 +1,44 @@
+//! `resolve`: how a lease stands. Nothing is changed by looking.
+
+use crabbox_provider_kit::protocol::{LeaseState, ResolveParams, ResolveResult};
+use crabbox_provider_kit::Result;
+
+use crate::acquire::report;
+use crate::allocations::{Standing, standing};
+use crate::api::Allocation;
+use crate::job::Identity;
+use crate::provider::{Found, Nomad, job_path};
+
+impl Nomad {
+    /// Answers `resolve`. Only the status 404 for the job is `missing`.
+    pub(crate) async fn look(&self, params: &ResolveParams) -> Result<ResolveResult> {
+        let identity = Identity::of(&params.lease, &self.settings);
+        let (state, place, message) = match self.find(&identity).await? {
+            Found::Absent => {
+                let message = format!("there is no job {} in namespace {}", identity.job_id, self.settings.namespace);
+                (LeaseState::Missing, None, Some(message))
+            }
+            Found::Stopped => {
+                let message = format!("the job {} was stopped; it does not start again", identity.job_id);
+                (LeaseState::Stopped, None, Some(message))
+            }
+            Found::Ours => match self.standing(&identity).await? {
+                Standing::Ready(place) => (LeaseState::Ready, Some(place), None),
+                Standing::Starting(why) => (LeaseState::Starting, None, Some(why)),
+                Standing::Failed(why) => (LeaseState::Failed, None, Some(why)),
+            },
+        };
+        if let Some(place) = &place {
+            self.remember(&identity, place);
+        }
+        let lease = (state != LeaseState::Missing).then(|| report(&identity, place.as_ref()));
+        Ok(ResolveResult { state, lease, message, candidates: Vec::new() })
+    }
+
+    /// How the lease stands, by the allocations of its job.
+    pub(crate) async fn standing(&self, identity: &Identity) -> Result<Standing> {
+        let path = format!("{}/allocations", job_path(identity));
+        let allocations: Vec<Allocation> = self.api.get(&path, &[("all", "true")]).await?;
+        Ok(standing(&identity.job_id, &self.settings.task, &allocations))
+    }
+}
