@@ -173,7 +173,7 @@ fn cancelled() -> Error {
 }
 
 /// Before the next query, which blocks only where the index is known. One that went back begins again.
-async fn pause(index: &mut u64, new: u64) {
+pub(crate) async fn pause(index: &mut u64, new: u64) {
     if new == 0 || new < *index {
         *index = 0;
         sleep(PAUSE).await;

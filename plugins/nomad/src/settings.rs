@@ -78,7 +78,7 @@ impl Settings {
     pub(crate) fn new(config: Config, token: impl FnOnce(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let address = address(config.address.as_deref()).map_err(|problem| problems.push(problem)).ok();
-        let tls = Tls::new(&config).map_err(|problem| problems.push(problem)).ok();
+        let tls = Tls::new(&config).map_err(|wrong| problems.extend(wrong)).ok();
         let mut text = |key: &str, value: &str, fit: fn(&str) -> Result<(), &'static str>| {
             if let Err(what) = fit(value) {
                 problems.push(problem(key, format!("`{}` {what}", value.escape_debug())));

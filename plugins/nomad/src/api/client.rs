@@ -126,10 +126,15 @@ impl Api {
         }
     }
 
-    /// Takes a job away, with all that is remembered of it. One that is not there is no error to Nomad.
-    pub(crate) async fn purge(&self, path: &str) -> Result<types::Deregistered> {
-        let reply = self.call(Method::DELETE, path, &[("purge", "true")], None::<&Value>, PATIENCE).await?;
-        Ok(reply.body)
+    /// Stops a job, and with `purge` takes it away, with all that is remembered of it. One that is not there is no
+    /// error to Nomad.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub(crate) async fn deregister(&self, path: &str, purge: bool) -> Result<()> {
+        let purge = if purge { "true" } else { "false" };
+        self.call::<_, Value>(Method::DELETE, path, &[("purge", purge)], None::<&Value>, PATIENCE).await.map(drop)
     }
 
     /// A new connection to the agent, and the request target and headers for a WebSocket over it.

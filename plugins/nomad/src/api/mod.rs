@@ -10,7 +10,9 @@ mod types;
 pub(crate) use client::Api;
 pub(crate) use connect::Stream;
 pub(crate) use failure::{Refusal, one_line};
+pub(crate) use path::segment;
 pub(crate) use tls::Tls;
 pub(crate) use types::{
-    Allocation, AllocationDetails, Evaluation, Job, JobRow, Node, PlacementFailure, PortMapping, TaskState, Token,
+    Allocation, AllocationDetails, Evaluation, Job, JobRow, NamespaceRule, Node, PlacementFailure, Policy, PolicyRow,
+    PortMapping, TaskState, Token,
 };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crabbox_provider_kit::problem;
 use crabbox_provider_kit::protocol::Problem;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -34,50 +33,61 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// What is wrong, with the key.
-    pub(crate) fn new(config: &Config) -> Result<Self, Problem> {
-        let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| problem("", format!("TLS does not work: {error}")))?;
-        let builder = match config.skip_verify {
-            true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
-            false => {
-                let roots = Arc::new(roots(config)?);
-                let verifier = match roots.is_empty() {
-                    // Nothing is trusted, and an address without TLS needs nothing.
-                    true => None,
-                    false => WebPkiServerVerifier::builder_with_provider(roots, provider).build().ok(),
-                };
-                match verifier {
-                    Some(verifier) => builder.with_webpki_verifier(verifier),
-                    None => builder.with_root_certificates(RootCertStore::empty()),
-                }
-            }
-        };
-        let client = match (&config.client_cert, &config.client_key) {
-            (None, None) => builder.with_no_client_auth(),
-            (Some(certificate), Some(key)) => {
-                let chain = certificates("clientCert", certificate)?;
-                let key = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|error| problem("clientKey", unreadable("a private key", key, &error)))?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|error| problem("clientKey", format!("it does not fit the certificate: {error}")))?
-            }
-            (Some(_), None) => return Err(problem("clientKey", "is not set, and `clientCert` is")),
-            (None, Some(_)) => return Err(problem("clientCert", "is not set, and `clientKey` is")),
-        };
+    /// Everything that is wrong, each with its key.
+    pub(crate) fn new(config: &Config) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let roots = roots(config, &mut problems);
+        let identity = identity(config).map_err(|problem| problems.push(problem)).ok().flatten();
         let server_name = config.tls_server_name.as_ref().filter(|name| !name.is_empty()).map(|name| {
             ServerName::try_from(name.clone())
                 .map_err(|_| problem("tlsServerName", format!("`{}` is not a name", name.escape_debug())))
         });
-        Ok(Self { client: Arc::new(client), server_name: server_name.transpose()? })
+        let server_name = server_name.transpose().map_err(|problem| problems.push(problem)).ok().flatten();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let client = client(config, roots, identity).map_err(|problem| vec![problem])?;
+        Ok(Self { client: Arc::new(client), server_name })
+    }
+}
+
+/// A certificate with those above it, and its key.
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn client(config: &Config, roots: RootCertStore, identity: Option<Identity>) -> Result<ClientConfig, Problem> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| problem("", format!("TLS does not work: {error}")))?;
+    let builder = match config.skip_verify {
+        true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+        false => builder.with_root_certificates(roots),
+    };
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| problem("clientKey", format!("it does not fit the certificate: {error}"))),
+    }
+}
+
+/// Who we are, where the agent wants to know.
+fn identity(config: &Config) -> Result<Option<Identity>, Problem> {
+    match (&config.client_cert, &config.client_key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => {
+            let chain = certificates("clientCert", certificate)?;
+            let key = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| problem("clientKey", unreadable("a private key", key, &error)))?;
+            Ok(Some((chain, key)))
+        }
+        (Some(_), None) => Err(problem("clientKey", "it is not set, and `clientCert` is")),
+        (None, Some(_)) => Err(problem("clientCert", "it is not set, and `clientKey` is")),
     }
 }
 
 /// The configured authorities, or this machine's.
-fn roots(config: &Config) -> Result<RootCertStore, Problem> {
+fn roots(config: &Config, problems: &mut Vec<Problem>) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let mut add = |key: &str, path: &Path| {
         for certificate in certificates(key, path)? {
@@ -85,10 +95,8 @@ fn roots(config: &Config) -> Result<RootCertStore, Problem> {
         }
         Ok(())
     };
-    if let Some(file) = &config.ca_cert {
-        add("caCert", file)?;
-    }
-    if let Some(directory) = &config.ca_path {
+    let file = config.ca_cert.as_ref().map_or(Ok(()), |file| add("caCert", file));
+    let directory = config.ca_path.as_ref().map_or(Ok(()), |directory| {
         let unreadable = |error| problem("caPath", unreadable("certificates", directory, &error));
         for entry in std::fs::read_dir(directory).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
@@ -96,11 +104,13 @@ fn roots(config: &Config) -> Result<RootCertStore, Problem> {
                 add("caPath", &path)?;
             }
         }
-    }
+        Ok(())
+    });
+    problems.extend([file, directory].into_iter().filter_map(Result::err));
     if config.ca_cert.is_none() && config.ca_path.is_none() && is_https(config) {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
-    Ok(roots)
+    roots
 }
 
 /// Reading the machine's certificates takes some milliseconds, which nobody should pay without TLS.

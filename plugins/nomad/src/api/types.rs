@@ -32,15 +32,6 @@ answer! {
 }
 
 answer! {
-    /// The answer to a deregistration.
-    Deregistered {
-        /// Empty when there was no such job.
-        #[serde(rename = "EvalID")]
-        eval_id: String,
-    }
-}
-
-answer! {
     /// A job.
     Job {
         /// Its identifier.
@@ -228,7 +219,7 @@ answer! {
         /// `eligible` or not.
         scheduling_eligibility: String,
         /// The task drivers that it has.
-        drivers: BTreeMap<String, Driver>,
+        drivers: BTreeMap<String, Option<Driver>>,
     }
 }
 
@@ -243,24 +234,48 @@ answer! {
 answer! {
     /// An ACL token, as it sees itself.
     Token {
-        /// Its public identifier.
+        /// Its public identifier; `acls-disabled` where there are none.
         #[serde(rename = "AccessorID")]
         accessor_id: String,
         /// `client` or `management`.
         r#type: String,
-        /// The names of its policies.
+        /// The names of its policies, without those of its roles.
         policies: Vec<String>,
-        /// Its roles, which bring policies with them.
-        roles: Vec<Role>,
     }
 }
 
 answer! {
-    /// A role of an ACL token.
-    Role {
-        /// Its identifier.
-        #[serde(rename = "ID")]
-        id: String,
+    /// An ACL policy in a list.
+    PolicyRow {
+        /// Its name.
+        name: String,
+    }
+}
+
+answer! {
+    /// An ACL policy.
+    Policy {
+        /// Its rules, with what `policy = "write"` and the like stand for written out.
+        #[serde(rename = "RulesJSON")]
+        rules_json: Rules,
+    }
+}
+
+answer! {
+    /// What an ACL policy allows.
+    Rules {
+        /// In namespaces.
+        namespaces: Vec<NamespaceRule>,
+    }
+}
+
+answer! {
+    /// What an ACL policy allows in namespaces.
+    NamespaceRule {
+        /// The namespace, or a pattern with `*`.
+        name: String,
+        /// What is allowed there.
+        capabilities: Vec<String>,
     }
 }
 

@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(120);
 
 /// How long the exit frame may take after the command has said that it ended. What a command left in the
 /// background, with its output still open, keeps Nomad from sending it.
-const EXIT: Duration = Duration::from_secs(2);
+const EXIT: Duration = Duration::from_secs(1);
 
 /// How long a command may take to end when its standard input was closed on it: less than the 10 s that the host
 /// gives a cancelled request.
