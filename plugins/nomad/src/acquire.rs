@@ -50,8 +50,11 @@ impl Nomad {
     async fn register(&self, identity: &Identity, wanted: &serde_json::Value) -> Result<Option<String>> {
         let refusal = match self.api.register(wanted).await? {
             Ok(registered) if registered.eval_id.is_empty() => {
-                return Err(Error::config_invalid(format!("Nomad took the job {} and schedules nothing", identity.job_id))
-                    .hint("a lease's job must be one that runs at once"));
+                return Err(Error::config_invalid(format!(
+                    "Nomad took the job {} and schedules nothing",
+                    identity.job_id
+                ))
+                .hint("a lease's job must be one that runs at once"));
             }
             Ok(registered) => return Ok(Some(registered.eval_id)),
             Err(refusal) => refusal,
@@ -100,8 +103,10 @@ impl Nomad {
                 }
                 _ if begun.elapsed() >= self.settings.eval_timeout => {
                     let waited = humane(self.settings.eval_timeout);
-                    return Err(Error::deadline(format!("the scheduler has not looked at the job within {waited}"))
-                        .hint("`evalTimeout` in the block `nomad` says how long to wait"));
+                    return Err(Error::deadline(format!(
+                        "the scheduler has not looked at the job within {waited}"
+                    ))
+                    .hint("`evalTimeout` in the block `nomad` says how long to wait"));
                 }
                 _ => {}
             }
@@ -110,7 +115,12 @@ impl Nomad {
     }
 
     /// Waits until the task runs.
-    async fn placed(&self, identity: &Identity, evaluation: Option<&str>, context: &Context) -> Result<Place> {
+    async fn placed(
+        &self,
+        identity: &Identity,
+        evaluation: Option<&str>,
+        context: &Context,
+    ) -> Result<Place> {
         let begun = Instant::now();
         let path = format!("{}/allocations", job_path(identity));
         let (mut index, mut told) = (0, String::new());
@@ -123,15 +133,18 @@ impl Nomad {
             let mut waiting = match standing(&identity.job_id, &self.settings.task, &reply.body) {
                 Standing::Ready(place) => return Ok(place),
                 Standing::Failed(why) => {
-                    return Err(Error::unavailable("the lease's task does not run").cause(why).hint(format!(
-                        "`crabbox doctor --provider nomad` checks the cluster; the job is {}",
-                        identity.job_id
-                    )));
+                    return Err(Error::unavailable("the lease's task does not run").cause(why).hint(
+                        format!(
+                            "`crabbox doctor --provider nomad` checks the cluster; the job is {}",
+                            identity.job_id
+                        ),
+                    ));
                 }
                 Standing::Starting(waiting) => waiting,
             };
             if let (true, Some(id)) = (reply.body.is_empty(), evaluation) {
-                let evaluation: Option<Evaluation> = self.api.find(&format!("/v1/evaluation/{id}"), &[]).await?;
+                let evaluation: Option<Evaluation> =
+                    self.api.find(&format!("/v1/evaluation/{id}"), &[]).await?;
                 waiting = evaluation.as_ref().and_then(placement).unwrap_or(waiting);
             }
             if begun.elapsed() >= self.settings.alloc_ready_timeout {

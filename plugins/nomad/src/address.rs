@@ -28,7 +28,8 @@ impl Address {
     ///
     /// What is wrong with it, without what it says: there may be a password in it.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        const FORMS: &str = "is not an address; write `http://HOST:PORT`, `https://HOST:PORT` or `unix:///PATH`";
+        const FORMS: &str =
+            "is not an address; write `http://HOST:PORT`, `https://HOST:PORT` or `unix:///PATH`";
         let (scheme, rest) = text.split_once("://").ok_or(FORMS)?;
         if rest.contains(['?', '#']) {
             return Err("has a query or a fragment; leave it out");
@@ -70,7 +71,9 @@ impl Address {
     /// client says 127.0.0.1.
     pub(crate) fn origin(&self) -> String {
         match self {
-            Self::Tcp { https, .. } => format!("{}://{}", if *https { "https" } else { "http" }, self.authority()),
+            Self::Tcp { https, .. } => {
+                format!("{}://{}", if *https { "https" } else { "http" }, self.authority())
+            }
             Self::Unix(_) => "http://127.0.0.1".to_owned(),
         }
     }
@@ -109,17 +112,39 @@ mod tests {
             ("http://[fe80::1]", "http://[fe80::1]:80"),
             ("unix:///run/nomad.sock", "unix:///run/nomad.sock"),
         ] {
-            assert_eq!(Address::parse(text).map(|address| address.to_string()), Ok(spelling.to_owned()), "{text}");
+            assert_eq!(
+                Address::parse(text).map(|address| address.to_string()),
+                Ok(spelling.to_owned()),
+                "{text}"
+            );
         }
-        assert_eq!(Address::parse("unix:///s").map(|address| address.origin()), Ok("http://127.0.0.1".into()));
+        assert_eq!(
+            Address::parse("unix:///s").map(|address| address.origin()),
+            Ok("http://127.0.0.1".into())
+        );
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
         for text in [
-            "", "nomad:4646", "127.0.0.1:4646", "ftp://nomad", "http://", "http://:4646", "http://nomad:x",
-            "http://nomad:99999", "http://u:p@nomad", "http://nomad?x=1", "http://nomad#x", "http://nomad/v1",
-            "unix://relative.sock", "unix://host/path", "unix://", "unix:///", "unix:///a%20b", "unix:///a?b",
+            "",
+            "nomad:4646",
+            "127.0.0.1:4646",
+            "ftp://nomad",
+            "http://",
+            "http://:4646",
+            "http://nomad:x",
+            "http://nomad:99999",
+            "http://u:p@nomad",
+            "http://nomad?x=1",
+            "http://nomad#x",
+            "http://nomad/v1",
+            "unix://relative.sock",
+            "unix://host/path",
+            "unix://",
+            "unix:///",
+            "unix:///a%20b",
+            "unix:///a?b",
         ] {
             assert!(Address::parse(text).is_err(), "{text}");
         }

@@ -27,7 +27,8 @@ pub(crate) fn standing(job_id: &str, task: &str, allocations: &[Allocation]) -> 
     let mut ours: Vec<_> = allocations.iter().filter(|allocation| allocation.job_id == job_id).collect();
     ours.sort_by_key(|allocation| std::cmp::Reverse(allocation.create_index));
     let phases: Vec<_> = ours.iter().map(|allocation| (*allocation, phase(allocation, task))).collect();
-    let first = |wanted: Phase| phases.iter().find(|(_, phase)| *phase == wanted).map(|(allocation, _)| *allocation);
+    let first =
+        |wanted: Phase| phases.iter().find(|(_, phase)| *phase == wanted).map(|(allocation, _)| *allocation);
     if let Some(allocation) = first(Phase::Works) {
         let (allocation, node) = (allocation.id.clone(), allocation.node_name.clone());
         return Standing::Ready(Place { allocation, node });
@@ -207,7 +208,9 @@ mod tests {
         let standing = stands(&[allocation("0123456789", 1, changes)]);
         assert_eq!(
             standing,
-            Standing::Failed("allocation 01234567 is failed, task `t` dead: Failed to pull `nope:latest`".into())
+            Standing::Failed(
+                "allocation 01234567 is failed, task `t` dead: Failed to pull `nope:latest`".into()
+            )
         );
     }
 
@@ -215,7 +218,8 @@ mod tests {
     fn why_nothing_was_placed() {
         let evaluation = |value| serde_json::from_value::<Evaluation>(value).unwrap();
         assert_eq!(placement(&evaluation(json!({"Status": "complete", "FailedTGAllocs": null}))), None);
-        let failed = evaluation(json!({"FailedTGAllocs": {"crabbox": {"NodesEvaluated": 3, "NodesFiltered": 1,
+        let failed =
+            evaluation(json!({"FailedTGAllocs": {"crabbox": {"NodesEvaluated": 3, "NodesFiltered": 1,
             "ConstraintFiltered": {"missing drivers \"docker\"": 1}, "DimensionExhausted": {"memory": 2}}}}));
         assert_eq!(
             placement(&failed).unwrap(),

@@ -30,12 +30,18 @@ impl Nomad {
 
 /// The way to `port`, or to the lease as a whole, by the ports that the allocation was given.
 fn answer(ports: &[PortMapping], wanted: Option<u16>) -> BridgeResult {
-    let targets: Vec<_> = ports.iter().map(target).filter(|target| wanted.is_none_or(|port| port == target.port)).collect();
+    let targets: Vec<_> =
+        ports.iter().map(target).filter(|target| wanted.is_none_or(|port| port == target.port)).collect();
     let Some(first) = targets.first() else {
-        return none(BridgeState::Unsupported, match wanted {
-            Some(port) => format!("the job has no port that leads to {port}; ports are given to a lease when it is made"),
-            None => "the job has no ports; they are given to a lease when it is made".to_owned(),
-        });
+        return none(
+            BridgeState::Unsupported,
+            match wanted {
+                Some(port) => format!(
+                    "the job has no port that leads to {port}; ports are given to a lease when it is made"
+                ),
+                None => "the job has no ports; they are given to a lease when it is made".to_owned(),
+            },
+        );
     };
     BridgeResult {
         state: BridgeState::Ready,
@@ -57,7 +63,13 @@ fn target(mapping: &PortMapping) -> BridgeTarget {
 }
 
 fn none(state: BridgeState, message: String) -> BridgeResult {
-    BridgeResult { state, transport: Transport::None, endpoint: None, targets: Vec::new(), message: Some(message) }
+    BridgeResult {
+        state,
+        transport: Transport::None,
+        endpoint: None,
+        targets: Vec::new(),
+        message: Some(message),
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crabbox_provider_kit::protocol::{
     AcquireParams, AcquireResult, BridgeParams, BridgeResult, Deadlines, DoctorParams, DoctorResult, Limits,
-    ListParams, ListResult, Method, ReleaseParams, ReleaseResult, ResolveParams, ResolveResult, RunParams, RunResult,
-    Transport, feature,
+    ListParams, ListResult, Method, ReleaseParams, ReleaseResult, ResolveParams, ResolveResult, RunParams,
+    RunResult, Transport, feature,
 };
 use crabbox_provider_kit::{About, Configured, Context, Provider, Result, Secrets};
 

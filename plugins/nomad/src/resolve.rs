@@ -1,7 +1,7 @@
 //! `resolve`: how a lease stands. Nothing is changed by looking.
 
-use crabbox_provider_kit::protocol::{LeaseState, ResolveParams, ResolveResult};
 use crabbox_provider_kit::Result;
+use crabbox_provider_kit::protocol::{LeaseState, ResolveParams, ResolveResult};
 
 use crate::acquire::report;
 use crate::allocations::{Standing, standing};
@@ -15,7 +15,8 @@ impl Nomad {
         let identity = Identity::of(&params.lease, &self.settings);
         let (state, place, message) = match self.find(&identity).await? {
             Found::Absent => {
-                let message = format!("there is no job {} in namespace {}", identity.job_id, self.settings.namespace);
+                let message =
+                    format!("there is no job {} in namespace {}", identity.job_id, self.settings.namespace);
                 (LeaseState::Missing, None, Some(message))
             }
             Found::Stopped => {

@@ -16,8 +16,25 @@ const WORKDIR: &str = "/workspace/crabbox";
 
 /// Directories that belong to the system or to many: a workspace may be below one, never be one.
 const BROAD: &[&str] = &[
-    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin",
-    "/sys", "/tmp", "/usr", "/var", "/work", "/workspace",
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var",
+    "/work",
+    "/workspace",
 ];
 
 /// The drivers that run an image.
@@ -75,7 +92,10 @@ impl Settings {
     /// # Errors
     ///
     /// Every problem, each with its key.
-    pub(crate) fn new(config: Config, token: impl FnOnce(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn new(
+        config: Config,
+        token: impl FnOnce(&str) -> Option<String>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let address = address(config.address.as_deref()).map_err(|problem| problems.push(problem)).ok();
         let tls = Tls::new(&config).map_err(|wrong| problems.extend(wrong)).ok();
@@ -87,27 +107,33 @@ impl Settings {
         text("tokenEnv", &config.token_env, variable);
         text("task", &config.task, task);
         text("driver", &config.driver, word);
-        for (key, value) in [("region", &config.region), ("namespace", &config.namespace), ("nodePool", &config.node_pool)]
+        for (key, value) in
+            [("region", &config.region), ("namespace", &config.namespace), ("nodePool", &config.node_pool)]
         {
             text(key, value.as_deref().unwrap_or("x"), word);
         }
         for datacenter in &config.datacenters {
             text("datacenters", datacenter, word);
         }
-        let wants_image = IMAGE_DRIVERS.contains(&config.driver.as_str()) && config.jobspec_template.is_none();
+        let wants_image =
+            IMAGE_DRIVERS.contains(&config.driver.as_str()) && config.jobspec_template.is_none();
         if wants_image {
             text("image", &config.image, word);
         }
         let workdir = match config.workdir.as_deref().map(clean) {
             Some(Err(what)) => {
-                problems.push(problem("workdir", format!("`{}` {what}", config.workdir.as_deref().unwrap_or_default())));
+                problems.push(problem(
+                    "workdir",
+                    format!("`{}` {what}", config.workdir.as_deref().unwrap_or_default()),
+                ));
                 None
             }
             Some(Ok(workdir)) => Some(workdir),
             None => None,
         };
         let template = config.jobspec_template;
-        if template.as_ref().is_some_and(|path| path.extension().is_none_or(|extension| extension != "json")) {
+        if template.as_ref().is_some_and(|path| path.extension().is_none_or(|extension| extension != "json"))
+        {
             let mut wrong = problem("jobspecTemplate", "the file's name does not end in `.json`");
             wrong.hint = Some("`nomad job run -output JOB.hcl` writes a job as JSON".to_owned());
             problems.push(wrong);
@@ -118,7 +144,10 @@ impl Settings {
         Ok(Self {
             tls: matches!(address, Address::Tcp { https: true, .. }).then_some(tls),
             address,
-            token: token(&config.token_env).map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()).map(Secret::new),
+            token: token(&config.token_env)
+                .map(|token| token.trim().to_owned())
+                .filter(|token| !token.is_empty())
+                .map(Secret::new),
             token_env: config.token_env,
             configured_region: config.region,
             namespace: config.namespace.unwrap_or_else(|| "default".to_owned()),
@@ -177,7 +206,8 @@ fn hash(text: &str) -> String {
 fn address(text: Option<&str>) -> Result<Address, Problem> {
     let text = text.map(str::trim).filter(|text| !text.is_empty()).ok_or_else(|| {
         let mut missing = problem("address", "no Nomad agent is configured");
-        missing.hint = Some("set NOMAD_ADDR, or `address` in the block `nomad` of your configuration".to_owned());
+        missing.hint =
+            Some("set NOMAD_ADDR, or `address` in the block `nomad` of your configuration".to_owned());
         missing
     })?;
     Address::parse(text).map_err(|what| problem("address", format!("the address {what}")))

@@ -134,7 +134,9 @@ impl Api {
     /// As [`get`](Self::get).
     pub(crate) async fn deregister(&self, path: &str, purge: bool) -> Result<()> {
         let purge = if purge { "true" } else { "false" };
-        self.call::<_, Value>(Method::DELETE, path, &[("purge", purge)], None::<&Value>, PATIENCE).await.map(drop)
+        self.call::<_, Value>(Method::DELETE, path, &[("purge", purge)], None::<&Value>, PATIENCE)
+            .await
+            .map(drop)
     }
 
     /// A new connection to the agent, and the request target and headers for a WebSocket over it.
@@ -143,7 +145,8 @@ impl Api {
         let websocket = target.replacen("http", "ws", 1);
         let mut request = Request::get(websocket).body(()).map_err(|error| self.misshapen(&error))?;
         self.sign(request.headers_mut())?;
-        let stream = self.connector.connect().await.map_err(|error| failure::connecting(&self.origin, &error))?;
+        let stream =
+            self.connector.connect().await.map_err(|error| failure::connecting(&self.origin, &error))?;
         Ok((stream, request))
     }
 
@@ -207,7 +210,8 @@ impl Api {
             Ok((head, body))
         };
         let late = |_| {
-            let message = format!("the Nomad agent at {} did not answer within {} s", self.origin, patience.as_secs());
+            let message =
+                format!("the Nomad agent at {} did not answer within {} s", self.origin, patience.as_secs());
             Err(Error::unavailable(message).retryable(true))
         };
         let (head, body) = timeout(patience, exchange).await.unwrap_or_else(late)?;
@@ -228,7 +232,10 @@ impl Api {
     fn sign(&self, headers: &mut hyper::HeaderMap) -> Result<()> {
         if let Some(token) = &self.token {
             let mut value = HeaderValue::from_str(token.expose()).map_err(|_| {
-                Error::config_invalid(format!("the token in {} has characters that no token has", self.token_env))
+                Error::config_invalid(format!(
+                    "the token in {} has characters that no token has",
+                    self.token_env
+                ))
             })?;
             value.set_sensitive(true);
             headers.insert("x-nomad-token", value);
@@ -250,5 +257,7 @@ impl Api {
 }
 
 fn encode<B: Serialize>(body: &B) -> Result<Bytes> {
-    serde_json::to_vec(body).map(Bytes::from).map_err(|error| Error::internal("a request could not be made").cause(error))
+    serde_json::to_vec(body)
+        .map(Bytes::from)
+        .map_err(|error| Error::internal("a request could not be made").cause(error))
 }

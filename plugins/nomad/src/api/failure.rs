@@ -42,21 +42,24 @@ impl Refusal {
                 "the token in {token_env} is not valid here or its policies do not allow this; \
                  docs/providers/nomad.md lists what they must hold"
             )),
-            401 | 403 => {
-                Error::auth(said).hint(format!("the cluster wants a token: set {token_env} to an ACL token's secret"))
-            }
+            401 | 403 => Error::auth(said)
+                .hint(format!("the cluster wants a token: set {token_env} to an ACL token's secret")),
             404 => Error::not_found(said),
-            429 => Error::rate_limited(said).retryable(true).hint("too many connections from this machine; try again"),
+            429 => Error::rate_limited(said)
+                .retryable(true)
+                .hint("too many connections from this machine; try again"),
             400 if self.text.contains("HTTPS server") => {
                 Error::config_invalid(said).hint("write the address with `https://`")
             }
-            500 if self.text.contains("No path to region") => {
-                Error::config_invalid(said).hint("set `region` in the block `nomad`, or NOMAD_REGION, to one that exists")
-            }
+            500 if self.text.contains("No path to region") => Error::config_invalid(said)
+                .hint("set `region` in the block `nomad`, or NOMAD_REGION, to one that exists"),
             500 if self.text.contains("No cluster leader") => Error::unavailable(said).retryable(true),
             502..=504 => Error::unavailable(said).retryable(true),
-            300..=399 => Error::provider(format!("Nomad answered {}, a redirect, which is never followed", self.status.as_u16()))
-                .hint("configure the address of the agent itself"),
+            300..=399 => Error::provider(format!(
+                "Nomad answered {}, a redirect, which is never followed",
+                self.status.as_u16()
+            ))
+            .hint("configure the address of the agent itself"),
             _ => Error::provider(said),
         }
     }
@@ -143,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_body_that_echoes_the_token_does_not_pass_it_on() {
-        let refusal = Refusal::new(StatusCode::FORBIDDEN, b"bad token s3cr3t-token\n\x1b[31m!", Some("s3cr3t-token"));
+        let refusal =
+            Refusal::new(StatusCode::FORBIDDEN, b"bad token s3cr3t-token\n\x1b[31m!", Some("s3cr3t-token"));
         assert_eq!(refusal.text, "bad token [token] \u{fffd}[31m!");
         let error = Refusal::new(StatusCode::TEMPORARY_REDIRECT, b"http://evil/", None).error(true, "T");
         assert!(!error.to_string().contains("evil"));

@@ -13,6 +13,6 @@ pub(crate) use failure::{Refusal, one_line};
 pub(crate) use path::segment;
 pub(crate) use tls::Tls;
 pub(crate) use types::{
-    Allocation, AllocationDetails, Evaluation, Job, JobRow, NamespaceRule, Node, PlacementFailure, Policy, PolicyRow,
-    PortMapping, TaskState, Token,
+    Allocation, AllocationDetails, Evaluation, Job, JobRow, NamespaceRule, Node, PlacementFailure, Policy,
+    PolicyRow, PortMapping, TaskState, Token,
 };

@@ -54,7 +54,11 @@ impl Tls {
 /// A certificate with those above it, and its key.
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn client(config: &Config, roots: RootCertStore, identity: Option<Identity>) -> Result<ClientConfig, Problem> {
+fn client(
+    config: &Config,
+    roots: RootCertStore,
+    identity: Option<Identity>,
+) -> Result<ClientConfig, Problem> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -121,7 +125,9 @@ fn is_https(config: &Config) -> bool {
 fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
-        Ok(found) if found.is_empty() => Err(problem(key, format!("there is no certificate in `{}`", path.display()))),
+        Ok(found) if found.is_empty() => {
+            Err(problem(key, format!("there is no certificate in `{}`", path.display())))
+        }
         Ok(found) => Ok(found),
         Err(error) => Err(problem(key, unreadable("certificates", path, &error))),
     }

@@ -291,10 +291,12 @@ mod tests {
         .unwrap();
         assert!(allocation.task_states.is_empty());
         let allocation: Allocation =
-            serde_json::from_str(r#"{"TaskStates":{"t":null,"u":{"State":"running","Events":null}}}"#).unwrap();
+            serde_json::from_str(r#"{"TaskStates":{"t":null,"u":{"State":"running","Events":null}}}"#)
+                .unwrap();
         assert!(allocation.task_states["t"].is_none());
         assert_eq!(allocation.task_states["u"].as_ref().unwrap().state, "running");
-        let evaluation: Evaluation = serde_json::from_str(r#"{"FailedTGAllocs":null,"Status":"complete"}"#).unwrap();
+        let evaluation: Evaluation =
+            serde_json::from_str(r#"{"FailedTGAllocs":null,"Status":"complete"}"#).unwrap();
         assert!(evaluation.failed.is_empty());
     }
 }

@@ -51,7 +51,11 @@ impl Nomad {
                 let missing = missing.join(", ");
                 let message = format!("the token lacks {missing} in namespace `{}`", self.settings.namespace);
                 let row = check(NAME, CheckStatus::Fail, message);
-                detailed(hinted(row, "capability", "docs/providers/nomad.md has a policy that holds them"), "missing", &missing)
+                detailed(
+                    hinted(row, "capability", "docs/providers/nomad.md has a policy that holds them"),
+                    "missing",
+                    &missing,
+                )
             }
         }
     }
@@ -63,7 +67,8 @@ fn held<'a>(rules: &'a [NamespaceRule], namespace: &str) -> BTreeSet<&'a str> {
     let fits = |rule: &NamespaceRule| glob(&rule.name, namespace);
     let closest = rules.iter().filter(|rule| fits(rule)).map(|rule| weight(&rule.name)).max();
     let counting = rules.iter().filter(|rule| fits(rule) && Some(weight(&rule.name)) == closest);
-    let held: BTreeSet<&str> = counting.flat_map(|rule| rule.capabilities.iter().map(String::as_str)).collect();
+    let held: BTreeSet<&str> =
+        counting.flat_map(|rule| rule.capabilities.iter().map(String::as_str)).collect();
     if held.contains("deny") { BTreeSet::new() } else { held }
 }
 
@@ -97,15 +102,25 @@ mod tests {
     use super::*;
 
     fn rule(name: &str, capabilities: &[&str]) -> NamespaceRule {
-        NamespaceRule { name: name.to_owned(), capabilities: capabilities.iter().map(|&name| name.to_owned()).collect() }
+        NamespaceRule {
+            name: name.to_owned(),
+            capabilities: capabilities.iter().map(|&name| name.to_owned()).collect(),
+        }
     }
 
     #[test]
     fn patterns_are_nomads() {
         for (pattern, text, fits) in [
-            ("default", "default", true), ("default", "defaul", false), ("*", "", true), ("*", "x", true),
-            ("team-*", "team-a", true), ("team-*", "tea", false), ("*-dev", "a-dev", true), ("*-dev", "a-dev2", false),
-            ("a*b*c", "aXbYbZc", true), ("a*b*c", "ac", false),
+            ("default", "default", true),
+            ("default", "defaul", false),
+            ("*", "", true),
+            ("*", "x", true),
+            ("team-*", "team-a", true),
+            ("team-*", "tea", false),
+            ("*-dev", "a-dev", true),
+            ("*-dev", "a-dev2", false),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "ac", false),
         ] {
             assert_eq!(glob(pattern, text), fits, "{pattern} {text}");
         }
@@ -113,7 +128,8 @@ mod tests {
 
     #[test]
     fn the_closest_rule_counts_and_deny_wins() {
-        let rules = [rule("*", &["alloc-exec"]), rule("team-*", &["read-job"]), rule("team-a", &["submit-job"])];
+        let rules =
+            [rule("*", &["alloc-exec"]), rule("team-*", &["read-job"]), rule("team-a", &["submit-job"])];
         assert_eq!(held(&rules, "team-a"), BTreeSet::from(["submit-job"]));
         assert_eq!(held(&rules, "team-b"), BTreeSet::from(["read-job"]));
         assert_eq!(held(&rules, "other"), BTreeSet::from(["alloc-exec"]));

@@ -39,7 +39,11 @@ impl Nomad {
         let address = self.settings.address.to_string();
         match self.api.get::<String>("/v1/status/leader", &[]).await {
             Ok(leader) if leader.is_empty() => {
-                let row = check("agent", CheckStatus::Warn, format!("{address} answers, and its cluster has no leader"));
+                let row = check(
+                    "agent",
+                    CheckStatus::Warn,
+                    format!("{address} answers, and its cluster has no leader"),
+                );
                 hinted(row, "no_leader", "wait, or look at the servers' logs")
             }
             Ok(_) => check("agent", CheckStatus::Ok, format!("{address} answers")),
@@ -54,10 +58,20 @@ impl Nomad {
         };
         let all = regions.iter().map(|region| one_line(region)).collect::<Vec<_>>().join(", ");
         match &self.settings.configured_region {
-            None => check("region", CheckStatus::Ok, format!("none is configured; the agent's own is used of {all}")),
-            Some(region) if regions.contains(region) => check("region", CheckStatus::Ok, format!("`{region}` is there")),
+            None => check(
+                "region",
+                CheckStatus::Ok,
+                format!("none is configured; the agent's own is used of {all}"),
+            ),
+            Some(region) if regions.contains(region) => {
+                check("region", CheckStatus::Ok, format!("`{region}` is there"))
+            }
             Some(region) => {
-                let row = check("region", CheckStatus::Fail, format!("there is no region `{region}`; there are {all}"));
+                let row = check(
+                    "region",
+                    CheckStatus::Fail,
+                    format!("there is no region `{region}`; there are {all}"),
+                );
                 hinted(row, "missing_region", "set `region` in the block `nomad`, or NOMAD_REGION")
             }
         }
@@ -77,7 +91,11 @@ impl Nomad {
                 (detailed(row, "auth", "token"), Some(token))
             }
             Ok(Ok(token)) => {
-                let row = check("token", CheckStatus::Ok, format!("{name} is not set; whoever has no token may come in"));
+                let row = check(
+                    "token",
+                    CheckStatus::Ok,
+                    format!("{name} is not set; whoever has no token may come in"),
+                );
                 (detailed(row, "auth", "anonymous"), Some(token))
             }
             Ok(Err(refusal)) if refusal.status.as_u16() == 400 => not_required(None),
@@ -86,7 +104,11 @@ impl Nomad {
                 (hinted(row, "invalid_auth", "has it expired, or is it another cluster's?"), None)
             }
             Ok(Err(refusal)) if refusal.is_denial() => {
-                let row = check("token", CheckStatus::Fail, format!("the cluster wants a token, and {name} is not set"));
+                let row = check(
+                    "token",
+                    CheckStatus::Fail,
+                    format!("the cluster wants a token, and {name} is not set"),
+                );
                 (hinted(row, "missing_token", &format!("set {name} to an ACL token's secret")), None)
             }
             Ok(Err(refusal)) => (failed("token", self.api.error(&refusal)), None),
@@ -100,7 +122,8 @@ impl Nomad {
         match self.api.ask::<Value>(&path).await {
             Ok(Ok(_)) => check("namespace", CheckStatus::Ok, format!("`{namespace}` is there")),
             Ok(Err(refusal)) if refusal.status.as_u16() == 404 => {
-                let row = check("namespace", CheckStatus::Fail, format!("there is no namespace `{namespace}`"));
+                let row =
+                    check("namespace", CheckStatus::Fail, format!("there is no namespace `{namespace}`"));
                 hinted(row, "not_found", "set `namespace` in the block `nomad`, or NOMAD_NAMESPACE")
             }
             Ok(Err(refusal)) if refusal.is_denial() && !self.api.has_token() => {
@@ -125,17 +148,28 @@ impl Nomad {
         let nodes: Vec<Node> = match self.api.ask("/v1/nodes").await {
             Ok(Ok(nodes)) => nodes,
             Ok(Err(refusal)) if refusal.is_denial() => {
-                return check("nodes", CheckStatus::Skip, "the token may not look at nodes, which no lease needs");
+                return check(
+                    "nodes",
+                    CheckStatus::Skip,
+                    "the token may not look at nodes, which no lease needs",
+                );
             }
             Ok(Err(refusal)) => return failed("nodes", self.api.error(&refusal)),
             Err(error) => return failed("nodes", error),
         };
-        let ready = nodes.iter().filter(|node| node.status == "ready" && node.scheduling_eligibility == "eligible");
-        let has = |node: &&Node| node.drivers.get(driver).and_then(Option::as_ref).is_some_and(|driver| driver.healthy);
+        let ready =
+            nodes.iter().filter(|node| node.status == "ready" && node.scheduling_eligibility == "eligible");
+        let has = |node: &&Node| {
+            node.drivers.get(driver).and_then(Option::as_ref).is_some_and(|driver| driver.healthy)
+        };
         let fit = ready.filter(has).count();
         let message = format!("{fit} of {} are ready and have the driver {driver}", nodes.len());
         match fit {
-            0 => hinted(check("nodes", CheckStatus::Fail, message), "no_node", "`driver` in the block `nomad` names another"),
+            0 => hinted(
+                check("nodes", CheckStatus::Fail, message),
+                "no_node",
+                "`driver` in the block `nomad` names another",
+            ),
             _ => check("nodes", CheckStatus::Ok, message),
         }
     }

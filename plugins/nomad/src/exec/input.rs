@@ -55,7 +55,12 @@ impl Input {
     /// # Errors
     ///
     /// Of the file only. When the connection breaks this ends, and the other half knows why.
-    pub(super) async fn send(mut self, mut sink: Sending, word: &str, stage: watch::Sender<Stage>) -> Result<()> {
+    pub(super) async fn send(
+        mut self,
+        mut sink: Sending,
+        word: &str,
+        stage: watch::Sender<Stage>,
+    ) -> Result<()> {
         let mut closing = stage.subscribe();
         let mut buffer = format!("{word}\n").into_bytes();
         let mut left = self.size;
@@ -65,7 +70,10 @@ impl Input {
                 let read = file.take(most).read_to_end(&mut buffer).await;
                 let read = read.doing(|| format!("read `{path}`"))? as u64;
                 if read < most {
-                    return Err(Error::internal(format!("`{path}` is shorter than the {} bytes announced", self.size)));
+                    return Err(Error::internal(format!(
+                        "`{path}` is shorter than the {} bytes announced",
+                        self.size
+                    )));
                 }
                 left -= read;
             }
@@ -92,7 +100,11 @@ impl Input {
     }
 
     /// Shows that we are there until the connection breaks.
-    async fn stay(&self, sink: &mut Sending, closing: &mut watch::Receiver<Stage>) -> tungstenite::Result<()> {
+    async fn stay(
+        &self,
+        sink: &mut Sending,
+        closing: &mut watch::Receiver<Stage>,
+    ) -> tungstenite::Result<()> {
         let every = |period: Duration| interval_at(Instant::now() + period, period);
         let (mut beat, mut life) = (every(BEAT), every(self.lifeline.unwrap_or(BEAT)));
         let mut open = true;

@@ -99,13 +99,18 @@ mod tests {
 
     #[test]
     fn the_marker_is_found_however_it_is_cut() {
-        let mut all: Vec<&[u8]> = vec![b"", b"\x01", b"\x01\x01\x01", b"\x010123456789abcdeX", b"a\x01012345678"];
+        let mut all: Vec<&[u8]> =
+            vec![b"", b"\x01", b"\x01\x01\x01", b"\x010123456789abcdeX", b"a\x01012345678"];
         let binary: Vec<u8> = (0..=255).collect();
         all.push(&binary);
         for before in all {
             let stream = [before, b"\x010123456789abcdef137;", b"late"].concat();
             for size in 1..=stream.len() {
-                assert_eq!(whole(&stream, size), (before.to_vec(), Some(Ending::Exited(137))), "{size} {before:?}");
+                assert_eq!(
+                    whole(&stream, size),
+                    (before.to_vec(), Some(Ending::Exited(137))),
+                    "{size} {before:?}"
+                );
             }
         }
         assert_eq!(whole(b"x\x010123456789abcdeffail;", 3), (b"x".to_vec(), Some(Ending::NotStarted)));
@@ -113,7 +118,11 @@ mod tests {
 
     #[test]
     fn without_a_marker_everything_is_output() {
-        for stream in [&b"\x010123456789abcdef"[..], b"\x010123456789abcdefnonsense;\x01", b"\x010123456789abcdef12345678901234567890"] {
+        for stream in [
+            &b"\x010123456789abcdef"[..],
+            b"\x010123456789abcdefnonsense;\x01",
+            b"\x010123456789abcdef12345678901234567890",
+        ] {
             for size in 1..=stream.len() {
                 assert_eq!(whole(stream, size), (stream.to_vec(), None), "{size}");
             }

@@ -17,8 +17,8 @@ use tokio::time::sleep;
 use crate::allocations::{Place, Standing};
 use crate::job::Identity;
 use crate::provider::{Found, Nomad};
-use marker::Ending;
 use input::Input;
+use marker::Ending;
 use socket::{Failure, Socket};
 use talk::Talk;
 
@@ -52,8 +52,10 @@ impl Nomad {
             Ok(Ending::Exited(code)) => Ok(RunResult { exit_code: Some(code), ..RunResult::default() }),
             Ok(Ending::NotStarted) => {
                 let directory = identity.directory.as_deref().unwrap_or("in the task's own directory");
-                Err(never(Error::prerequisite(format!("the lease's directory {directory} cannot be made or entered")))
-                    .hint("the line above says why; `workdir` in the block `nomad` names another"))
+                Err(never(Error::prerequisite(format!(
+                    "the lease's directory {directory} cannot be made or entered"
+                )))
+                .hint("the line above says why; `workdir` in the block `nomad` names another"))
             }
             Err(error) => {
                 // The allocation may have been replaced: the next command looks.
@@ -84,7 +86,9 @@ impl Nomad {
         match self.find(identity).await? {
             Found::Ours => {}
             Found::Absent => return Err(Error::not_found(format!("there is no job {}", identity.job_id))),
-            Found::Stopped => return Err(Error::conflict(format!("the job {} was stopped", identity.job_id))),
+            Found::Stopped => {
+                return Err(Error::conflict(format!("the job {} was stopped", identity.job_id)));
+            }
         }
         match self.standing(identity).await? {
             Standing::Ready(place) => Ok(place),

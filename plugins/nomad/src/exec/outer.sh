@@ -9,17 +9,17 @@ IFS= read -r word || exit 125
 d=$1
 n=$2
 shift 2
-said() { printf '\001%s%s;' "$word" "$1"; printf '\001%s%s;' "$word" "$1" >&2; cat >/dev/null; }
+exec 3>&2
+said() { printf '\001%s%s;' "$word" "$1"; printf '\001%s%s;' "$word" "$1" >&3; cat >/dev/null; }
 [ -n "$d" ] || d=$NOMAD_TASK_DIR/crabbox
 mkdir -p "$d" && cd "$d" || { said fail; exit 125; }
 # Some shells report a killed child on standard error, which is the command's.
-exec 3>&2 2>/dev/null
+exec 2>/dev/null
 case $n in
-  -) "$@" 2>&3 3>&- ;;
-  0) "$@" </dev/null 2>&3 3>&- ;;
-  *) head -c "$n" | "$@" 2>&3 3>&- ;;
+  -) (exec "$@") 2>&3 3>&- ;;
+  0) (exec "$@") </dev/null 2>&3 3>&- ;;
+  *) head -c "$n" | (exec "$@") 2>&3 3>&- ;;
 esac
 c=$?
-exec 2>&3 3>&-
 said "$c"
 exit "$c"

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crabbox_provider_kit::Error;
-use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::StreamExt as _;
+use futures_util::stream::{SplitSink, SplitStream};
 use hyper::StatusCode;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -50,7 +50,12 @@ impl Failure {
 impl Socket {
     /// Asks for a command to be executed. That the agent agrees means nothing yet: what is wrong with the
     /// allocation, the task or the command comes as the first message.
-    pub(super) async fn open(api: &Api, allocation: &str, task: &str, command: &[&str]) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        api: &Api,
+        allocation: &str,
+        task: &str,
+        command: &[&str],
+    ) -> Result<Self, Failure> {
         let path = format!("/v1/client/allocation/{allocation}/exec");
         let query = [("task", task), ("command", &as_json(command)), ("tty", "false")];
         let (stream, request) = api.upgrade(&path, &query).await.map_err(Failure::Other)?;
@@ -62,7 +67,9 @@ impl Socket {
         request.headers_mut().extend(parts.headers);
         let config = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
         let shaking = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
-        let late = || Failure::Other(Error::unavailable("the agent did not answer the request to execute something"));
+        let late = || {
+            Failure::Other(Error::unavailable("the agent did not answer the request to execute something"))
+        };
         let opened = timeout(HANDSHAKE, shaking).await.map_err(|_| late())?;
         let (socket, _) = opened.map_err(|error| match error {
             tungstenite::Error::Http(response) => {
@@ -93,19 +100,30 @@ fn refused(api: &Api, status: StatusCode, body: &[u8]) -> Failure {
 pub(super) fn closed_early(frame: Option<&CloseFrame>) -> Failure {
     let reason = frame.map(|frame| one_line(&frame.reason)).unwrap_or_default();
     if reason.is_empty() {
-        let error = Error::transport("the agent ended the connection before anything was heard of the command");
+        let error =
+            Error::transport("the agent ended the connection before anything was heard of the command");
         return Failure::Other(error.hint("the agent's log has the cause, if it has one"));
     }
     let error = |make: fn(String) -> Error| make(format!("Nomad executes nothing: {reason}"));
-    let gone = ["nknown allocation", "not possible, client status", "not running", "not started yet", "No path to node"];
+    let gone = [
+        "nknown allocation",
+        "not possible, client status",
+        "not running",
+        "not started yet",
+        "No path to node",
+    ];
     if reason.contains("ermission denied") {
         Failure::Other(denied(error(Error::auth)))
     } else if gone.iter().any(|text| reason.contains(text)) {
         Failure::Gone(error(Error::unavailable).retryable(true))
-    } else if reason.contains("unknown task name") {
-        Failure::Other(error(Error::config_invalid).hint("`task` in the block `nomad` has to name a task of the job"))
+    } else if reason.contains("unknown task name") || reason.contains("task not found") {
+        Failure::Other(
+            error(Error::config_invalid).hint("`task` in the block `nomad` has to name a task of the job"),
+        )
     } else if reason.contains("failed to start command") || reason.contains("no such file") {
-        Failure::Other(error(Error::prerequisite).hint("a lease needs `/bin/sh`; choose an image that has it"))
+        Failure::Other(
+            error(Error::prerequisite).hint("a lease needs `/bin/sh`; choose an image that has it"),
+        )
     } else {
         Failure::Other(error(Error::provider))
     }

@@ -58,7 +58,8 @@ enum Step {
 impl Talk {
     pub(super) fn new(socket: Socket, input: Input, sinks: [Sink; 2]) -> Result<Self> {
         let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| Error::internal("there is no randomness").cause(error))?;
+        getrandom::fill(&mut random)
+            .map_err(|error| Error::internal("there is no randomness").cause(error))?;
         let word: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let outputs = sinks.map(|sink| Output { sink, splitter: Splitter::new(&word) });
         let stage = watch::Sender::new(Stage::Sending);
@@ -153,7 +154,8 @@ impl Talk {
             None => return Err(self.broken(None, None)),
         };
         let said = std::str::from_utf8(&bytes).map_err(|error| error.to_string()).and_then(frames::read);
-        let said = said.map_err(|error| Error::provider("the agent sent a frame that is none").cause(error))?;
+        let said =
+            said.map_err(|error| Error::provider("the agent sent a frame that is none").cause(error))?;
         for (output, bytes) in self.outputs.iter_mut().zip([said.stdout, said.stderr]) {
             if !bytes.is_empty() {
                 self.heard = true;
@@ -169,7 +171,9 @@ impl Talk {
             return closed_early(frame).into_error();
         }
         let how = match (frame, error) {
-            (Some(frame), _) => format!("the agent closed it: {} {}", u16::from(frame.code), one_line(&frame.reason)),
+            (Some(frame), _) => {
+                format!("the agent closed it: {} {}", u16::from(frame.code), one_line(&frame.reason))
+            }
             (_, Some(error)) => cause(error),
             (None, None) => "the agent ended it".to_owned(),
         };
@@ -197,6 +201,8 @@ impl Output {
 
 /// The script around the command ended without a word: it was killed, or there was no memory for it.
 fn unsaid(code: i32) -> Error {
-    Error::transport(format!("the shell around the command ended with {code} and did not say how the command did"))
-        .hint("was it killed on the lease, for want of memory perhaps?")
+    Error::transport(format!(
+        "the shell around the command ended with {code} and did not say how the command did"
+    ))
+    .hint("was it killed on the lease, for want of memory perhaps?")
 }

@@ -81,7 +81,11 @@ impl Identity {
     pub(crate) fn verify(&self, job: &Job, task: &str) -> Result<()> {
         let mut owner = None;
         for group in &job.task_groups {
-            owner = owner.or(group.tasks.iter().find(|candidate| candidate.name == task).map(|task| (group, task)));
+            owner = owner.or(group
+                .tasks
+                .iter()
+                .find(|candidate| candidate.name == task)
+                .map(|task| (group, task)));
         }
         let differs = match owner {
             _ if job.id != self.job_id => Some(("its id".to_owned(), "job")),
@@ -92,20 +96,26 @@ impl Identity {
         };
         match differs {
             None => Ok(()),
-            Some((what, place)) => Err(Error::conflict(format!("the job {} is not this lease's", self.job_id))
-                .cause(format!("its {place} differs in {what}"))
-                .hint("nothing was changed; look at the job with `nomad job inspect`")),
+            Some((what, place)) => {
+                Err(Error::conflict(format!("the job {} is not this lease's", self.job_id))
+                    .cause(format!("its {place} differs in {what}"))
+                    .hint("nothing was changed; look at the job with `nomad job inspect`"))
+            }
         }
     }
 
     /// The first key of the proof that `meta` does not have, or has with another value.
     pub(crate) fn difference(&self, meta: &BTreeMap<String, String>) -> Option<String> {
-        self.proof.iter().find(|(key, value)| meta.get(*key) != Some(*value)).map(|(key, _)| format!("`{key}`"))
+        self.proof
+            .iter()
+            .find(|(key, value)| meta.get(*key) != Some(*value))
+            .map(|(key, _)| format!("`{key}`"))
     }
 }
 
 /// The digits of a job's id, if it is one of ours.
 fn digits_of_job(job_id: &str) -> Option<&str> {
     let digits = job_id.strip_prefix("crabbox-")?;
-    (digits.len() == 12 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))).then_some(digits)
+    (digits.len() == 12 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+        .then_some(digits)
 }

@@ -6,3 +6,6 @@ mod template;
 
 pub(crate) use identity::{EXPIRES_AT, Identity, LEASE_ID, MANAGED, SCOPE, SLUG};
 pub(crate) use spec::{Order, job};
+
+#[cfg(test)]
+mod tests;

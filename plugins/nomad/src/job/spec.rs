@@ -118,6 +118,3 @@ fn without_comments(script: &str) -> String {
     let lines = script.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
     lines.flat_map(|line| [line, "\n"]).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -37,7 +37,8 @@ pub(super) fn job(
         ("ExpiresAt", order.expires_at.as_deref().unwrap_or_default()),
     ];
     let rendered = render(&text, &values).map_err(wrong)?;
-    let parsed: Value = serde_json::from_str(&rendered).map_err(|error| wrong("is not JSON".into()).cause(error))?;
+    let parsed: Value =
+        serde_json::from_str(&rendered).map_err(|error| wrong("is not JSON".into()).cause(error))?;
     // What `nomad job run -output` writes has the job in an object.
     let job = match parsed {
         Value::Object(mut outer) if outer.get("Job").is_some_and(Value::is_object) => outer.remove("Job"),
@@ -61,7 +62,10 @@ fn render(text: &str, values: &[(&str, &str)]) -> Result<String, String> {
         let Some(value) = value else {
             let known: Vec<_> = values.iter().map(|(name, _)| format!("{{{{.{name}}}}}")).collect();
             let known = known.join(" ");
-            return Err(format!("has the placeholder `{{{{{}}}}}`; there are {known}", inside.escape_debug()));
+            return Err(format!(
+                "has the placeholder `{{{{{}}}}}`; there are {known}",
+                inside.escape_debug()
+            ));
         };
         let quoted = Value::from(value).to_string();
         rendered.push_str(before);
@@ -101,7 +105,8 @@ fn complete(
     let mut found = 0;
     for group in groups.into_iter().flatten().filter_map(Value::as_object_mut) {
         let tasks = group.get_mut("Tasks").and_then(Value::as_array_mut);
-        let is_ours = |task: &&mut Map<String, Value>| task.get("Name").and_then(Value::as_str) == Some(&settings.task);
+        let is_ours =
+            |task: &&mut Map<String, Value>| task.get("Name").and_then(Value::as_str) == Some(&settings.task);
         let mut here = 0;
         for task in tasks.into_iter().flatten().filter_map(Value::as_object_mut).filter(is_ours) {
             own(task, "the task", meta)?;
@@ -146,6 +151,3 @@ fn own(object: &mut Map<String, Value>, place: &str, meta: &BTreeMap<String, Str
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

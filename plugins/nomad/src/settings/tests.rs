@@ -14,7 +14,10 @@ fn settings(changes: Value) -> Result<Settings, Vec<String>> {
 fn the_defaults_are_those_of_the_documentation() {
     let settings = settings(json!({})).unwrap();
     assert_eq!((settings.driver.as_str(), settings.image.as_deref()), ("docker", Some("ubuntu:24.04")));
-    assert_eq!((settings.task.as_str(), settings.region(), &*settings.namespace), ("crabbox", "global", "default"));
+    assert_eq!(
+        (settings.task.as_str(), settings.region(), &*settings.namespace),
+        ("crabbox", "global", "default")
+    );
     assert_eq!((settings.cpu, settings.memory_mb, settings.disk_mb), (1000, 2048, 1024));
     assert_eq!(settings.eval_timeout, Duration::from_secs(300));
     assert_eq!(settings.alloc_ready_timeout, Duration::from_secs(300));
@@ -68,10 +71,15 @@ fn with_raw_exec_every_lease_has_a_directory_of_its_own() {
 fn the_scope_depends_on_address_namespace_region_and_task() {
     let scope = |changes| settings(changes).unwrap().scope();
     let one = scope(json!({}));
-    assert_eq!(one, scope(json!({"region": "global", "namespace": "default", "address": "HTTP://127.0.0.1:4646/"})));
+    assert_eq!(
+        one,
+        scope(json!({"region": "global", "namespace": "default", "address": "HTTP://127.0.0.1:4646/"}))
+    );
     assert_eq!(one, scope(json!({"cpu": 7, "image": "x", "driver": "exec"})));
     for other in [
-        json!({"address": "http://127.0.0.1:4647"}), json!({"namespace": "n"}), json!({"region": "r"}),
+        json!({"address": "http://127.0.0.1:4647"}),
+        json!({"namespace": "n"}),
+        json!({"region": "r"}),
         json!({"task": "t"}),
     ] {
         assert_ne!(one, scope(other.clone()), "{other}");
