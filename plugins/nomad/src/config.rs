@@ -81,7 +81,7 @@ pub(crate) struct Config {
     pub(crate) memory_mb: u32,
     /// Disk to reserve, in MiB.
     #[serde(default = "disk_mb")]
-    #[schemars(extend("x-crabbox" = {"userOnly": true}))]
+    #[schemars(range(min = 10), extend("x-crabbox" = {"userOnly": true}))]
     pub(crate) disk_mb: u32,
     /// How long the allocation may take until its task runs.
     #[serde(default = "five_minutes")]

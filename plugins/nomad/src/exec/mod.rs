@@ -48,7 +48,7 @@ impl Nomad {
                 error = too_long(limit) => error,
             }
         };
-        match talk.to_the_end(stop).await {
+        match talk.until_ended(stop).await {
             Ok(Ending::Exited(code)) => Ok(RunResult { exit_code: Some(code), ..RunResult::default() }),
             Ok(Ending::NotStarted) => {
                 let directory = identity.directory.as_deref().unwrap_or("in the task's own directory");

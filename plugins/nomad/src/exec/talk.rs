@@ -75,7 +75,7 @@ impl Talk {
     /// # Errors
     ///
     /// `transport` when the connection ended before; what Nomad said when it never began.
-    pub(super) async fn to_the_end(mut self, stop: impl Future<Output = Error>) -> Result<Ending> {
+    pub(super) async fn until_ended(mut self, stop: impl Future<Output = Error>) -> Result<Ending> {
         let mut stop = std::pin::pin!(stop);
         let mut stopped = None;
         let mut until = Instant::now() + SILENCE;

@@ -60,6 +60,8 @@ fn plain(order: &Order<'_>, meta: &BTreeMap<String, String>, settings: &Settings
             "Config": config(order, settings),
             "Meta": meta,
             "KillTimeout": KILL_TIMEOUT,
+            // The task prints nothing. Without this Nomad wants 100 MiB of disk for its logs.
+            "LogConfig": {"MaxFiles": 1, "MaxFileSizeMB": 1},
             "Resources": {"CPU": settings.cpu, "MemoryMB": settings.memory_mb},
         }],
     });
