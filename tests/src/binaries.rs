@@ -1,5 +1,6 @@
 //! The executables under test, built once.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -33,6 +34,32 @@ pub fn binaries(profile: Profile) -> &'static Path {
         Some(directory) => directory.into(),
         None => build(profile),
     })
+}
+
+/// What a user has who followed the README: crabbox and, beside it, the provider that comes along.
+const INSTALLED: &[&str] = &["crabbox", "crabbox-provider-local"];
+
+/// crabbox as a user has it. Where it was built, every provider lies beside it.
+pub(crate) fn installed(profile: Profile) -> PathBuf {
+    static DEBUG: OnceLock<PathBuf> = OnceLock::new();
+    static RELEASE: OnceLock<PathBuf> = OnceLock::new();
+    let cell = match profile {
+        Profile::Debug => &DEBUG,
+        Profile::Release => &RELEASE,
+    };
+    let directory = cell.get_or_init(|| {
+        let (from, to) = (binaries(profile), binaries(profile).join("installed"));
+        fs::create_dir_all(&to).expect("a directory can be made");
+        for name in INSTALLED {
+            let own = to.join(format!(".{name}.{}", std::process::id()));
+            fs::hard_link(from.join(name), &own).expect("the executable can be linked");
+            fs::rename(&own, to.join(name)).expect("the link can be put in place");
+            // Renaming one link of a file to another does nothing.
+            _ = fs::remove_file(own);
+        }
+        to
+    });
+    directory.join(INSTALLED[0])
 }
 
 /// The path of an executable under test.

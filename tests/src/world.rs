@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::assert::OutputAssertExt;
 
-use crate::binaries::RUDE;
-use crate::{Profile, binaries, binary, tool};
+use crate::binaries::{RUDE, installed};
+use crate::{Profile, binary, tool};
 
 /// A provider to run the same test with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl World {
 
     /// crabbox with these arguments.
     pub fn crabbox(&self, arguments: &[&str]) -> Command {
-        let mut command = self.command(binaries(self.profile).join("crabbox"));
+        let mut command = self.command(installed(self.profile));
         command.args(arguments);
         command
     }
