@@ -1,0 +1,373 @@
+//! The streams of an exec, between the WebSocket and the process.
+//!
+//! The two drivers differ, and both as the real ones do:
+//!
+//! - **raw_exec** (`drivers/shared/executor/exec_utils.go`): the exit frame comes when the process has ended, nobody
+//!   holds its output any more, *and* the copier of stdin has ended, which it does only when stdin is closed or when
+//!   another byte of it cannot be written. A client that is gone is noticed with the next output; the process, and
+//!   only it, is killed then, and the pipes stay as they are until the task ends.
+//! - **docker** (`drivers/docker/driver.go`, `plugins/drivers/execstreaming.go`): the exit frame comes when the
+//!   process has ended. What it has written last may be lost, hashicorp/nomad#27146; here, it is lost for sure. A
+//!   client that is gone ends stdin, and nothing is killed.
+
+use std::collections::VecDeque;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use rustix::process::Signal;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::allocation::Allocation;
+use super::exec::{Refusal, Socket};
+use super::frames::{Input, Stream, close, exited};
+use super::log::Exec;
+use super::process::{code_of, signal, surroundings};
+use super::{Agent, lock};
+
+/// How much of the end of a docker exec's output is lost.
+const LOST: Duration = Duration::from_millis(20);
+
+/// An exec that has been found to be in order.
+pub(super) struct Relay {
+    pub(super) agent: Arc<Agent>,
+    pub(super) allocation: Allocation,
+    pub(super) task: String,
+    pub(super) command: Vec<String>,
+    /// Whether the task is in a container, as docker's are.
+    pub(super) isolated: bool,
+    /// Where the exec is in the log.
+    pub(super) number: usize,
+}
+
+/// What reaches stdin.
+enum ToStdin {
+    Data(Vec<u8>),
+    Close,
+}
+
+/// How the relaying ended.
+enum End {
+    /// The process has ended, with this code.
+    Exited(i32),
+    /// The client is gone, which has just been noticed.
+    Lost,
+    /// The agent ends it.
+    Refused(Refusal),
+}
+
+impl Relay {
+    /// Runs the command, until it ends or the client is gone.
+    pub(super) async fn run(self, socket: &mut Socket) -> Result<(), Refusal> {
+        let mut child = match self.spawn() {
+            Ok(child) => child,
+            Err(error) if self.isolated => return self.not_in_container(socket, &error).await,
+            Err(error) => return Err(Refusal::internal(self.start_error(&error))),
+        };
+        let pid = child.id();
+        self.log(|it| it.pid = pid);
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(Refusal::internal("no pipes"));
+        };
+        let (to_stdin, for_stdin) = mpsc::channel(1);
+        let stdin_ended = tokio::spawn(feed(stdin, for_stdin));
+        let (to_output, mut output) = mpsc::channel(1);
+        let size = if self.isolated { 1024 } else { 4096 };
+        tokio::spawn(read(Stream::Stdout, stdout, size, to_output.clone()));
+        tokio::spawn(read(Stream::Stderr, stderr, size, to_output));
+        let mut pipes = Pipes { child, to_stdin, stdin_ended, held: VecDeque::new() };
+        let end = self.relay(socket, &mut pipes, &mut output).await;
+        self.log(|it| it.ended = true);
+        match end {
+            End::Exited(code) => {
+                self.exited(socket, code).await;
+                Ok(())
+            }
+            End::Refused(refusal) => {
+                tokio::spawn(self.abandoned(pipes, output));
+                Err(refusal)
+            }
+            End::Lost => {
+                // In the background, so that the connection is dropped here.
+                tokio::spawn(self.abandoned(pipes, output));
+                Ok(())
+            }
+        }
+    }
+
+    async fn relay(
+        &self,
+        socket: &mut Socket,
+        pipes: &mut Pipes,
+        output: &mut mpsc::Receiver<(Stream, Vec<u8>)>,
+    ) -> End {
+        let (mut lost, mut drained, mut status, mut stdin_ended, mut stdin_closed) =
+            (false, false, None, false, false);
+        let mut changed = self.agent.changed.subscribe();
+        loop {
+            if let Some(code) = status {
+                let all_read = drained && pipes.held.is_empty();
+                if self.isolated && (self.agent.options.truncated_tail || all_read) && !lost {
+                    return End::Exited(code);
+                }
+                if !self.isolated && drained && stdin_ended && !lost {
+                    return End::Exited(code);
+                }
+            }
+            let deaf = self.agent.faults().exec_deaf;
+            let room = pipes.to_stdin.capacity() > 0;
+            let due = pipes.held.front().map(|(at, ..)| *at);
+            tokio::select! {
+                biased;
+                _ = changed.changed() => {}
+                ended = pipes.child.wait(), if status.is_none() => {
+                    status = Some(ended.map_or(-2, |status| code_of(status).0));
+                }
+                frame = socket.next(), if !lost && !deaf && room => match frame {
+                    Some(Ok(frame @ (Message::Text(_) | Message::Binary(_)))) => {
+                        match self.input(&frame.into_data(), pipes, &mut stdin_closed) {
+                            Ok(()) => {}
+                            Err(refusal) => return End::Refused(refusal),
+                        }
+                    }
+                    Some(Ok(Message::Ping(_))) => self.log(|it| it.pings += 1),
+                    Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => lost = true,
+                },
+                // Room for the next frame; nothing else comes of it.
+                _ = pipes.to_stdin.reserve(), if !room && !pipes.to_stdin.is_closed() => {}
+                _ = &mut pipes.stdin_ended, if !stdin_ended => stdin_ended = true,
+                () = sleep_until(due), if due.is_some() && !deaf => {
+                    let Some((_, stream, bytes)) = pipes.held.pop_front() else { continue };
+                    if let Some(end) = self.send(socket, stream, &bytes, lost).await {
+                        return end;
+                    }
+                }
+                piece = output.recv(), if !drained && !deaf && pipes.held.len() < 4096 => match piece {
+                    None => drained = true,
+                    Some((stream, bytes)) if self.isolated => {
+                        let lost = if self.agent.options.truncated_tail { LOST } else { Duration::ZERO };
+                        pipes.held.push_back((Instant::now() + lost, stream, bytes));
+                    }
+                    Some((stream, bytes)) => {
+                        if let Some(end) = self.send(socket, stream, &bytes, lost).await {
+                            return end;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// Takes what the client has sent.
+    fn input(&self, frame: &[u8], pipes: &Pipes, closed: &mut bool) -> Result<(), Refusal> {
+        let input: Input = serde_json::from_slice(frame)
+            .map_err(|error| Refusal::internal(super::decode::syntax(frame, &error)))?;
+        let Some(stdin) = input.stdin else {
+            self.log(|it| it.heartbeats += u64::from(input.tty_size.is_none()));
+            return Ok(());
+        };
+        let bytes = stdin.bytes().map_err(Refusal::internal)?;
+        self.log(|it| {
+            it.stdin_bytes += bytes.len() as u64;
+            it.stdin_frames += 1;
+            it.stdin_closed |= stdin.close;
+        });
+        if *closed {
+            return Ok(());
+        }
+        // What fails here, fails as the copier has ended; its stream is closed then, and nobody minds.
+        match (bytes.is_empty(), stdin.close) {
+            // The path of docker drops what comes along with the end.
+            (false, true) if !self.isolated => {
+                let _ = pipes.to_stdin.try_send(ToStdin::Data(bytes));
+                let to_stdin = pipes.to_stdin.clone();
+                tokio::spawn(async move { to_stdin.send(ToStdin::Close).await.is_ok() });
+                *closed = true;
+            }
+            (_, true) => {
+                let _ = pipes.to_stdin.try_send(ToStdin::Close);
+                *closed = true;
+            }
+            (false, false) => {
+                let _ = pipes.to_stdin.try_send(ToStdin::Data(bytes));
+            }
+            (true, false) => {}
+        }
+        Ok(())
+    }
+
+    /// Sends output, if there is somebody to send it to.
+    async fn send(&self, socket: &mut Socket, stream: Stream, bytes: &[u8], lost: bool) -> Option<End> {
+        if lost {
+            return Some(End::Lost);
+        }
+        let sent = lock(&self.agent.log).execs.get(self.number).map_or(0, |it| it.output_bytes);
+        let (cut, ends) = {
+            let faults = self.agent.faults();
+            (faults.exec_cut, faults.exec_close.clone())
+        };
+        let limit = cut.or(ends.as_ref().map(|(after, ..)| *after));
+        let left = limit.map_or(bytes.len(), |limit| {
+            usize::try_from(limit.saturating_sub(sent)).unwrap_or(usize::MAX).min(bytes.len())
+        });
+        if left > 0 {
+            self.log(|it| it.output_bytes += left as u64);
+            if socket.send(stream.data(&bytes[..left])).await.is_err() {
+                return Some(End::Lost);
+            }
+        }
+        if limit.is_none_or(|limit| sent + left as u64 != limit && sent <= limit) {
+            return None;
+        }
+        if let Some(frame) = ends.and_then(|(_, code, text)| close(code, &text)) {
+            let _ = socket.send(frame).await;
+        }
+        Some(End::Lost)
+    }
+
+    /// Says that the command has ended. The connection is dropped afterwards, without a close frame.
+    async fn exited(&self, socket: &mut Socket, code: i32) {
+        let (drop, withheld) = {
+            let faults = self.agent.faults();
+            (faults.exec_drop_at_exit, faults.exec_no_exit)
+        };
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let _ = socket.send(stream.close()).await;
+        }
+        if drop {
+            return;
+        }
+        if withheld {
+            while let Some(Ok(_)) = socket.next().await {}
+            return;
+        }
+        self.log(|it| it.exit_code = Some(code));
+        let _ = socket.send(exited(code)).await;
+    }
+
+    /// What is left of an exec whose client is gone.
+    async fn abandoned(self, mut pipes: Pipes, mut output: mpsc::Receiver<(Stream, Vec<u8>)>) {
+        if self.isolated {
+            // The connection to the container is closed, and with it stdin; nothing is killed.
+            drop(pipes.to_stdin);
+            pipes.stdin_ended.abort();
+            while output.recv().await.is_some() {}
+        } else if let Some(pid) = pipes.child.id() {
+            signal(pid, Signal::KILL);
+        }
+        let _ = pipes.child.wait().await;
+        // The executor keeps the pipes, and neither closes stdin nor reads output, until it ends with the task.
+        let mut changed = self.agent.changed.subscribe();
+        while self.task_runs() && changed.changed().await.is_ok() {}
+    }
+
+    fn task_runs(&self) -> bool {
+        self.agent.read(|state| {
+            let allocation = state.allocations.get(&self.allocation.id);
+            allocation.and_then(|it| it.tasks.get(&self.task)).is_some_and(|it| it.state == "running")
+        })
+    }
+
+    fn spawn(&self) -> std::io::Result<Child> {
+        let options = &self.agent.options;
+        let from = surroundings(&self.allocation, &self.task, &options.region, &options.datacenter);
+        Command::new(&self.command[0])
+            .args(&self.command[1..])
+            .env_clear()
+            .envs(from.environment)
+            .current_dir(from.directory)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+
+    fn start_error(&self, error: &std::io::Error) -> String {
+        let program = &self.command[0];
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound if program.contains('/') => {
+                format!("fork/exec {program}: no such file or directory")
+            }
+            std::io::ErrorKind::NotFound => format!("exec: {program:?}: executable file not found in $PATH"),
+            std::io::ErrorKind::PermissionDenied => format!("fork/exec {program}: permission denied"),
+            _ => format!("fork/exec {program}: {error}"),
+        };
+        format!("failed to start command: {why}")
+    }
+
+    /// A command that a container does not have ends with 127, and says why on stdout.
+    async fn not_in_container(&self, socket: &mut Socket, error: &std::io::Error) -> Result<(), Refusal> {
+        let why = if error.kind() == std::io::ErrorKind::NotFound {
+            "executable file not found in $PATH"
+        } else {
+            "permission denied"
+        };
+        let text = format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: exec: {:?}: {why}: unknown\r\n",
+            self.command[0]
+        );
+        let _ = socket.send(Stream::Stdout.data(text.as_bytes())).await;
+        self.exited(socket, 127).await;
+        Ok(())
+    }
+
+    fn log(&self, change: impl FnOnce(&mut Exec)) {
+        if let Some(exec) = lock(&self.agent.log).execs.get_mut(self.number) {
+            change(exec);
+        }
+    }
+}
+
+/// A process and what it is connected with.
+struct Pipes {
+    child: Child,
+    to_stdin: mpsc::Sender<ToStdin>,
+    stdin_ended: tokio::task::JoinHandle<Option<ChildStdin>>,
+    /// Output of a container that is not yet sure to arrive.
+    held: VecDeque<(Instant, Stream, Vec<u8>)>,
+}
+
+/// Copies to stdin until it is closed, or cannot be written.
+async fn feed(mut stdin: ChildStdin, mut from: mpsc::Receiver<ToStdin>) -> Option<ChildStdin> {
+    loop {
+        match from.recv().await {
+            Some(ToStdin::Data(bytes)) => {
+                if stdin.write_all(&bytes).await.is_err() {
+                    return None;
+                }
+            }
+            Some(ToStdin::Close) => return None,
+            None => return Some(stdin),
+        }
+    }
+}
+
+/// Reads a stream in pieces.
+async fn read(
+    stream: Stream,
+    mut from: impl AsyncRead + Unpin,
+    size: usize,
+    to: mpsc::Sender<(Stream, Vec<u8>)>,
+) {
+    let mut buffer = vec![0; size];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        if to.send((stream, buffer[..count].to_vec())).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
+    }
+}
