@@ -45,6 +45,11 @@ impl Input {
         Ok(Self { file, size, lifeline, share })
     }
 
+    /// Whether signs of life follow the file.
+    pub(super) fn has_lifeline(&self) -> bool {
+        self.lifeline.is_some()
+    }
+
     /// How much of standard input is the command's, as the script around it wants to know.
     pub(super) fn share(&self) -> &str {
         &self.share

@@ -43,7 +43,6 @@ impl Nomad {
         let limit = self.settings.exec_timeout;
         let stop = async {
             tokio::select! {
-                // What the lease's own wrapper makes of it, the host finds out.
                 _ = context.cancel().cancelled() => Error::cancelled("the command was told to end"),
                 error = too_long(limit) => error,
             }

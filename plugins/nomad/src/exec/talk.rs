@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use crabbox_provider_kit::protocol::{ErrorKind, Remote};
 use crabbox_provider_kit::{Error, Result, Sink};
 use futures_util::StreamExt as _;
 use futures_util::stream::SplitStream;
@@ -27,9 +28,12 @@ const SILENCE: Duration = Duration::from_secs(120);
 /// background, with its output still open, keeps Nomad from sending it.
 const EXIT: Duration = Duration::from_secs(1);
 
-/// How long a command may take to end when its standard input was closed on it: less than the 10 s that the host
-/// gives a cancelled request.
-const LETTING_GO: Duration = Duration::from_secs(7);
+/// How long a command may take to end when its standard input was closed on it: its wrapper kills it after 5 s, and
+/// the host gives a cancelled request 10 s.
+const LETTING_GO: Duration = Duration::from_secs(9);
+
+/// The same for what has no wrapper that would notice.
+const LETTING_GO_ALONE: Duration = Duration::from_millis(500);
 
 /// An execution under way.
 pub(super) struct Talk {
@@ -38,6 +42,8 @@ pub(super) struct Talk {
     /// The task that sends, ended with this.
     sending: JoinSet<Result<()>>,
     stage: watch::Sender<Stage>,
+    /// Whether there are signs of life, and at the other end a wrapper that ends all of the run without them.
+    lifeline: bool,
     /// Whether anything was heard of the command.
     heard: bool,
 }
@@ -62,15 +68,16 @@ impl Talk {
             .map_err(|error| Error::internal("there is no randomness").cause(error))?;
         let word: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let outputs = sinks.map(|sink| Output { sink, splitter: Splitter::new(&word) });
-        let stage = watch::Sender::new(Stage::Sending);
+        let (stage, lifeline) = (watch::Sender::new(Stage::Sending), input.has_lifeline());
         let mut sending = JoinSet::new();
         let (sink, progress) = (socket.sink, stage.clone());
         sending.spawn(async move { input.send(sink, &word, progress).await });
-        Ok(Self { stream: socket.stream, outputs, sending, stage, heard: false })
+        Ok(Self { stream: socket.stream, outputs, sending, stage, lifeline, heard: false })
     }
 
     /// Passes output on until the command has ended and both streams are whole. When `stop` comes first, standard
-    /// input is closed on the command, which its wrapper takes for an order to end, and `stop`'s value is the error.
+    /// input is closed on the command. With a lifeline its wrapper then ends all of the run before it ends itself, so
+    /// that its end is worth an answer; without one, or when it takes too long, `stop`'s value is the error.
     ///
     /// # Errors
     ///
@@ -85,7 +92,7 @@ impl Talk {
                 error = &mut stop, if stopped.is_none() => {
                     stopped = Some(error);
                     self.stage.send_replace(Stage::Closing);
-                    until = Instant::now() + LETTING_GO;
+                    until = Instant::now() + if self.lifeline { LETTING_GO } else { LETTING_GO_ALONE };
                 }
                 message = self.stream.next() => {
                     match self.take(message).await {
@@ -120,8 +127,9 @@ impl Talk {
         let [stdout, stderr] = self.outputs;
         let delivered = stdout.finish().await.and(stderr.finish().await);
         match stopped {
-            Some(error) => Err(error),
-            None => ended.and_then(|ending| delivered.map(|()| ending)),
+            Some(error) if !self.lifeline || ended.is_err() => Err(error),
+            Some(error) if error.kind() != ErrorKind::Cancelled => Err(error.remote(Remote::Dead)),
+            _ => ended.and_then(|ending| delivered.map(|()| ending)),
         }
     }
 
