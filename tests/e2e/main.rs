@@ -11,6 +11,7 @@ mod first_run;
 mod flood;
 mod lease;
 mod matrix;
+mod nomad;
 mod output;
 mod pins;
 mod plugins;
