@@ -95,7 +95,8 @@ fn render(description: &PluginDescription) -> String {
 
 fn notes(setting: &Setting) -> String {
     let mut notes = Vec::new();
-    if let Some(default) = &setting.default {
+    // An empty list is what everybody expects where nothing is said.
+    if let Some(default) = setting.default.as_ref().filter(|default| **default != Value::Array(Vec::new())) {
         notes.push(format!("default {}", foreign(&shown(default))));
     }
     let words = [
