@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crabbox_provider_kit::protocol::{AcquireParams, LeaseReport};
+use crabbox_provider_kit::protocol::{AcquireParams, ErrorKind, LeaseReport};
 use crabbox_provider_kit::{Context, Error, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::allocations::{Place, Standing, placement, standing};
-use crate::api::{Allocation, Evaluation};
+use crate::api::{Allocation, Evaluation, Refusal, one_line};
 use crate::job::{Identity, Order, job};
 use crate::provider::{Found, Nomad, job_path};
 
@@ -31,14 +31,15 @@ impl Nomad {
         let expires_at = params.expires_at.map(|time| time.to_string());
         let order = Order { identity: &identity, slug: &lease.slug, expires_at, expose: &params.expose };
         let wanted = job(&order, &self.settings).map_err(|error| error.created(false))?;
-        let evaluation = match self.find(&identity).await? {
+        // Whatever stands in the way so far, nothing was asked for that creates anything.
+        let evaluation = match self.find(&identity).await.map_err(|error| error.created(false))? {
             Found::Ours => None,
             Found::Stopped => return Err(stopped(&identity)),
             Found::Absent => self.register(&identity, &wanted).await?,
         };
         context.lease(report(&identity, None)).await?;
         if let Some(evaluation) = &evaluation {
-            self.evaluated(evaluation, context).await?;
+            self.evaluated(evaluation).await?;
         }
         let place = self.placed(&identity, evaluation.as_deref(), context).await?;
         self.remember(&identity, &place);
@@ -46,59 +47,58 @@ impl Nomad {
         Ok(LeaseReport { message: Some(message), ..report(&identity, Some(&place)) })
     }
 
-    /// Registers the job and names its evaluation; none where somebody else was faster with the same job.
-    async fn register(&self, identity: &Identity, wanted: &serde_json::Value) -> Result<Option<String>> {
-        let refusal = match self.api.register(wanted).await? {
-            Ok(registered) if registered.eval_id.is_empty() => {
-                return Err(Error::config_invalid(format!(
-                    "Nomad took the job {} and schedules nothing",
-                    identity.job_id
-                ))
-                .hint("a lease's job must be one that runs at once"));
+    /// Registers the job and names its evaluation; none where the job is there without an answer that says so.
+    async fn register(&self, identity: &Identity, wanted: &Value) -> Result<Option<String>> {
+        let error = match self.api.register(wanted).await {
+            Ok(Ok(registered)) if registered.eval_id.is_empty() => {
+                let message = format!("Nomad took the job {} and schedules nothing", identity.job_id);
+                return Err(
+                    Error::config_invalid(message).hint("a lease's job must be one that runs at once")
+                );
             }
-            Ok(registered) => return Ok(Some(registered.eval_id)),
-            Err(refusal) => refusal,
+            Ok(Ok(registered)) => return Ok(Some(registered.eval_id)),
+            Ok(Err(refusal)) => self.refused(&refusal),
+            // Nobody knows whether it was registered.
+            Err(error) => error,
         };
-        // A job that exists is refused with the same status as many other things: only a look tells.
-        if refusal.is_denial() {
-            return Err(self.api.error(&refusal).created(false));
-        }
+        // That a job exists is refused with the same status as many other things, and an answer can be lost: only a
+        // look tells.
         match self.find(identity).await {
             Ok(Found::Ours) => Ok(None),
             Ok(Found::Stopped) => Err(stopped(identity)),
-            Ok(Found::Absent) => Err(self.refused(&refusal)),
-            Err(error) => Err(error),
+            Err(other) if other.kind() == ErrorKind::Conflict => Err(other.created(false)),
+            Ok(Found::Absent) | Err(_) => Err(error),
         }
     }
 
-    /// A job that Nomad did not take: the fault is the configuration's where it says what is wrong with the job.
-    fn refused(&self, refusal: &crate::api::Refusal) -> Error {
+    /// A job that Nomad did not take. The fault is the configuration's where it says what is wrong with the job, and
+    /// nothing was created where it says that the fault is ours.
+    fn refused(&self, refusal: &Refusal) -> Error {
         let error = self.api.error(refusal);
+        let about_job = refusal.text.contains("alidation") || refusal.text.contains("error occurred");
         match refusal.status.as_u16() {
-            400 | 500 if refusal.text.contains("alidation") || refusal.text.contains("error occurred") => {
-                Error::config_invalid("Nomad does not take the job").cause(error).created(false)
+            400 | 500 if about_job => {
+                Error::config_invalid("Nomad does not take the job").cause(&refusal.text).created(false)
             }
+            300..=499 => error.created(false),
             _ => error,
         }
     }
 
     /// Waits until the scheduler has looked at the job. That it found no room is no failure yet.
-    async fn evaluated(&self, id: &str, context: &Context) -> Result<()> {
+    async fn evaluated(&self, id: &str) -> Result<()> {
         let begun = Instant::now();
         let path = format!("/v1/evaluation/{id}");
         let mut index = 0;
         loop {
-            let reply = tokio::select! {
-                reply = self.api.watch::<Option<Evaluation>>(&path, index, WAIT) => reply?,
-                _ = context.cancel().cancelled() => return Err(cancelled()),
-            };
+            let reply = self.api.watch::<Option<Evaluation>>(&path, index, WAIT).await?;
             let Some(evaluation) = reply.body else {
                 return Err(Error::provider(format!("Nomad has nothing to say about the evaluation {id}")));
             };
             match evaluation.status.as_str() {
                 "complete" | "blocked" => return Ok(()),
                 status @ ("failed" | "canceled" | "cancelled") => {
-                    let why = crate::api::one_line(&evaluation.status_description);
+                    let why = one_line(&evaluation.status_description);
                     return Err(Error::provider(format!("the scheduler's evaluation {id} {status}: {why}")));
                 }
                 _ if begun.elapsed() >= self.settings.eval_timeout => {
@@ -126,10 +126,7 @@ impl Nomad {
         let (mut index, mut told) = (0, String::new());
         loop {
             let left = self.settings.alloc_ready_timeout.saturating_sub(begun.elapsed());
-            let reply = tokio::select! {
-                reply = self.api.watch::<Vec<Allocation>>(&path, index, WAIT.min(left)) => reply?,
-                _ = context.cancel().cancelled() => return Err(cancelled()),
-            };
+            let reply = self.api.watch::<Vec<Allocation>>(&path, index, WAIT.min(left)).await?;
             let mut waiting = match standing(&identity.job_id, &self.settings.task, &reply.body) {
                 Standing::Ready(place) => return Ok(place),
                 Standing::Failed(why) => {
@@ -179,10 +176,7 @@ pub(crate) fn report(identity: &Identity, place: Option<&Place>) -> LeaseReport 
 fn stopped(identity: &Identity) -> Error {
     Error::conflict(format!("the job {} exists and was stopped", identity.job_id))
         .hint(format!("`nomad job stop -purge {}` takes it away", identity.job_id))
-}
-
-fn cancelled() -> Error {
-    Error::cancelled("waiting for the lease's task was cancelled")
+        .created(false)
 }
 
 /// Before the next query, which blocks only where the index is known. One that went back begins again.

@@ -8,7 +8,7 @@ use crabbox_provider_kit::protocol::{
     ListParams, ListResult, Method, ReleaseParams, ReleaseResult, ResolveParams, ResolveResult, RunParams,
     RunResult, Transport, feature,
 };
-use crabbox_provider_kit::{About, Configured, Context, Provider, Result, Secrets};
+use crabbox_provider_kit::{About, Configured, Context, Error, Provider, Result, Secrets};
 
 use crate::allocations::Place;
 use crate::api::{Api, Job};
@@ -79,7 +79,11 @@ impl Provider for Nomad {
     }
 
     async fn acquire(&self, params: AcquireParams, context: &Context) -> Result<AcquireResult> {
-        Ok(AcquireResult { lease: self.make(&params, context).await? })
+        tokio::select! {
+            made = self.make(&params, context) => Ok(AcquireResult { lease: made? }),
+            // What has become of the job, the host finds out.
+            _ = context.cancel().cancelled() => Err(Error::cancelled("making the lease was cancelled")),
+        }
     }
 
     async fn resolve(&self, params: ResolveParams, _: &Context) -> Result<ResolveResult> {

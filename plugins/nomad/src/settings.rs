@@ -112,6 +112,7 @@ impl Settings {
         {
             text(key, value.as_deref().unwrap_or("x"), word);
         }
+        text("namespace", config.namespace.as_deref().unwrap_or("x"), single);
         for datacenter in &config.datacenters {
             text("datacenters", datacenter, word);
         }
@@ -229,6 +230,11 @@ fn task(name: &str) -> Result<(), &'static str> {
         true => Err("cannot be the name of a task"),
         false => Ok(()),
     }
+}
+
+/// A name and not a pattern.
+fn single(name: &str) -> Result<(), &'static str> {
+    if name.contains('*') { Err("stands for several; leases are in one") } else { Ok(()) }
 }
 
 /// Text that Nomad takes as it is.

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::connect::{Connector, Stream};
 use super::path::{Query, with_query};
@@ -22,6 +22,15 @@ use crate::settings::Settings;
 
 /// How long a request may take that has nothing to wait for.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long to wait before an agent is asked again that has too much to do, or whose cluster elects a leader.
+const PAUSES: &[Duration] = &[
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
 
 /// The longest answer that is read: a list of many jobs has megabytes.
 const LONGEST: usize = 64 << 20;
@@ -185,8 +194,26 @@ impl Api {
         }
     }
 
-    /// Sends a request. The outer error is one of the way, the inner one the agent's answer.
+    /// Sends a request, again if the agent says that it could not look at it yet. The outer error is one of the way,
+    /// the inner one the agent's answer.
     async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &Query<'_>,
+        body: Option<Bytes>,
+        patience: Duration,
+    ) -> Result<Result<(u64, Bytes), Refusal>> {
+        for pause in PAUSES {
+            match self.send_once(method.clone(), path, query, body.clone(), patience).await? {
+                Err(refusal) if refusal.is_too_early() => sleep(*pause).await,
+                answer => return Ok(answer),
+            }
+        }
+        self.send_once(method, path, query, body, patience).await
+    }
+
+    async fn send_once(
         &self,
         method: Method,
         path: &str,

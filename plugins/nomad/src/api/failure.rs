@@ -34,6 +34,12 @@ impl Refusal {
         matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
     }
 
+    /// Whether nothing was done with the request, and the same may be answered soon: too many connections, or no
+    /// leader.
+    pub(super) fn is_too_early(&self) -> bool {
+        self.status.as_u16() == 429 || self.text.contains("No cluster leader")
+    }
+
     /// What it means to the host. The kind depends on the status alone, but for what has no status of its own.
     pub(crate) fn error(&self, has_token: bool, token_env: &str) -> Error {
         let said = format!("Nomad answered {}: {}", self.status.as_u16(), self.text);
