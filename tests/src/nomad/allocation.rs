@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::state::{Job, nanoseconds};
+use super::state::{Job, nanoseconds, object};
 
 /// A group of a job on the node.
 #[derive(Clone)]
@@ -31,8 +31,21 @@ pub(super) struct Allocation {
     pub(super) modify_index: u64,
     pub(super) create_time: u64,
     pub(super) modify_time: u64,
+    /// Whether the API has forgotten it with its job; its tasks may still be running.
+    pub(super) purged: bool,
+    /// The ports that its group was given.
+    pub(super) ports: Vec<Port>,
     /// Where the allocation's directories are.
     pub(super) directory: PathBuf,
+}
+
+/// A port that a group was given.
+#[derive(Clone)]
+pub(super) struct Port {
+    pub(super) label: String,
+    pub(super) value: u16,
+    /// The port inside, where it is another.
+    pub(super) to: u64,
 }
 
 /// What has become of a task.
@@ -47,6 +60,8 @@ pub(super) struct TaskState {
     pub(super) events: Vec<Value>,
     /// The main process, while there is one.
     pub(super) pid: Option<u32>,
+    /// The process that leads the group of what is exec'd, while the main process is there.
+    pub(super) executor: Option<u32>,
 }
 
 /// A change in a task's life.
@@ -55,6 +70,7 @@ pub(super) enum Event<'a> {
     Setup,
     Started,
     DriverFailure(&'a str),
+    FailedValidation(&'a str),
     Terminated { code: i32, signal: i32 },
     Restarting(Duration),
     NotRestarting(&'a str),
@@ -162,10 +178,25 @@ impl Allocation {
                 "MemoryMaxMB": 0, "NUMA": null, "Networks": null, "SecretsMB": 0 })
         };
         let (total, shared) = (resources(sum("CPU"), sum("MemoryMB")), resources(0, 0));
+        let port = |it: &Port, more: Value| {
+            let mut port = json!({ "Label": it.label, "Value": it.value });
+            if it.to != 0 {
+                port["To"] = json!(it.to);
+            }
+            object(more).into_iter().for_each(|(key, value)| port[key] = value);
+            port
+        };
+        let ports_with =
+            |more: Value| -> Value { self.ports.iter().map(|it| port(it, more.clone())).collect() };
+        let (mut networks, mut ports) = (Value::Null, Value::Null);
+        if !self.ports.is_empty() {
+            ports = ports_with(json!({ "HostIP": "127.0.0.1" }));
+            networks = json!([{ "IP": "127.0.0.1", "DynamicPorts": ports_with(json!({ "HostNetwork": "default" })) }]);
+        }
         let mut all = json!({
             "AllocModifyIndex": self.create_index,
             "AllocatedResources": {
-                "Shared": { "DiskMB": disk, "Networks": null, "Ports": null },
+                "Shared": { "DiskMB": disk, "Networks": networks, "Ports": ports },
                 "TaskLifecycles": each(&|_| Value::Null),
                 "Tasks": allocated,
             },
@@ -253,6 +284,12 @@ impl Event<'_> {
                 event["DriverError"] = json!(text);
                 event["Details"] = json!({ "driver_error": text });
                 ("Driver Failure", (*text).to_owned())
+            }
+            Event::FailedValidation(text) => {
+                event["ValidationError"] = json!(text);
+                event["Details"] = json!({ "validation_error": text });
+                event["FailsTask"] = json!(true);
+                ("Failed Validation", (*text).to_owned())
             }
             Event::Terminated { code, signal } => {
                 event["ExitCode"] = json!(code);

@@ -58,8 +58,16 @@ const JOB: Struct = Struct {
         ("TaskGroups", Many(&GROUP)),
         ("Stop", Flag),
         ("ParentID", Text),
+        ("Periodic", One(&PERIODIC)),
+        ("ParameterizedJob", One(&PARAMETERIZED)),
     ],
 };
+
+const PERIODIC: Struct =
+    Struct { name: "PeriodicConfig", fields: &[("Enabled", Flag), ("Spec", Text), ("SpecType", Text)] };
+
+const PARAMETERIZED: Struct =
+    Struct { name: "ParameterizedJobConfig", fields: &[("Payload", Text), ("MetaRequired", Texts)] };
 
 const GROUP: Struct = Struct {
     name: "TaskGroup",
@@ -94,6 +102,9 @@ const RESCHEDULE: Struct = Struct {
     ],
 };
 
+const LOGS: Struct =
+    Struct { name: "LogConfig", fields: &[("MaxFiles", Int), ("MaxFileSizeMB", Int), ("Disabled", Flag)] };
+
 const TASK: Struct = Struct {
     name: "Task",
     fields: &[
@@ -104,6 +115,7 @@ const TASK: Struct = Struct {
         ("Env", TextMap),
         ("Meta", TextMap),
         ("Resources", One(&RESOURCES)),
+        ("LogConfig", One(&LOGS)),
         ("KillTimeout", Duration),
         ("KillSignal", Text),
         ("Leader", Flag),

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use super::acl::Caller;
 use super::answer::{Answer, Answered};
 use super::server::Call;
-use super::state::State;
 
 /// `/v1/evaluations`.
 pub(super) async fn list(call: &Call) -> Answered {
@@ -29,7 +29,7 @@ pub(super) async fn allocations(call: &Call) -> Answered {
     let prefix = call.query.get("prefix").to_owned();
     call.blocking(|state| {
         let index = state.tables.allocations;
-        let all = state.allocations.values().filter(|it| namespace == "*" || it.namespace == namespace);
+        let all = state.visible().filter(|it| namespace == "*" || it.namespace == namespace);
         let all: Value = all.filter(|it| it.id.starts_with(&prefix)).map(|it| it.stub(&state.node)).collect();
         (index, Ok(Answer::json(&all).read_at(index)))
     })
@@ -44,7 +44,7 @@ pub(super) async fn evaluation(call: &Call, rest: &str) -> Answered {
         return call
             .blocking(|state| {
                 let index = state.tables.allocations;
-                let all = state.allocations.values().filter(|it| it.evaluation == id);
+                let all = state.visible().filter(|it| it.evaluation == id);
                 let all: Value = all.map(|it| it.stub(&state.node)).collect();
                 (index, Ok(Answer::json(&all).read_at(index)))
             })
@@ -60,7 +60,12 @@ pub(super) async fn evaluation(call: &Call, rest: &str) -> Answered {
             (index, Ok(Answer::json(&Value::Object(it.body.clone())).read_at(index)))
         }
         Some(_) => (u64::MAX, Err(Answer::permission_denied())),
-        None => absent(call, state, "eval not found", state.tables.evaluations),
+        // What is not there is told as such only to those who could see it.
+        None if call.caller.may(|grants| grants.may(&call.namespace(), "read-job")) => {
+            let index = state.tables.evaluations;
+            (index, Err(Answer::error(404, "eval not found").read_at(index)))
+        }
+        None => (u64::MAX, Err(Answer::permission_denied())),
     })
     .await
 }
@@ -74,21 +79,19 @@ pub(super) async fn allocation(call: &Call, id: &str) -> Answered {
     if id.len() != 36 {
         return Err(Answer::error(500, "alloc lookup failed: index error: UUID must be 36 characters"));
     }
-    call.blocking(|state| match state.allocations.get(id) {
+    if matches!(call.caller, Caller::Unknown) {
+        return Err(Answer::permission_denied());
+    }
+    call.blocking(|state| match state.allocations.get(id).filter(|it| !it.purged) {
         Some(it) if call.caller.may(|grants| grants.may(&it.namespace, "read-job")) => {
             (it.modify_index, Ok(Answer::json(&it.json(&state.node)).read_at(it.modify_index)))
         }
-        Some(_) => (u64::MAX, Err(Answer::permission_denied())),
-        None => absent(call, state, "alloc not found", state.tables.allocations),
+        // Who may not know of it is told so, in a form of its own.
+        Some(_) => (u64::MAX, Err(Answer::error(500, format!("Unknown allocation {id:?}")))),
+        None => {
+            let index = state.tables.allocations;
+            (index, Err(Answer::error(404, "alloc not found").read_at(index)))
+        }
     })
     .await
-}
-
-/// What is not there is told as such only to those who could see it.
-fn absent(call: &Call, _: &State, text: &str, index: u64) -> (u64, Answered) {
-    if call.caller.may(|grants| grants.may(&call.namespace(), "read-job")) {
-        (index, Err(Answer::error(404, text).read_at(index)))
-    } else {
-        (u64::MAX, Err(Answer::permission_denied()))
-    }
 }

@@ -50,28 +50,22 @@ pub(super) fn upgrade(
     let has =
         |name: &str, token: &str| header(name).split(',').any(|it| it.trim().eq_ignore_ascii_case(token));
     let refused = |status: u16, reason: &str, why: &str| {
-        Err(Answer::error(status, format!("{reason}\nfailed to upgrade connection: websocket: {why}")))
+        let text = format!("{reason}\nfailed to upgrade connection: websocket: {why}");
+        Err(Answer::error(status, text).header("sec-websocket-version", "13"))
     };
-    let bad = |why: &str| refused(400, "Bad Request", why);
-    if !has("connection", "upgrade") {
-        return bad(
-            "the client is not using the websocket protocol: 'upgrade' token not found in 'Connection' header",
-        );
-    }
-    if !has("upgrade", "websocket") {
-        return bad(
-            "the client is not using the websocket protocol: 'websocket' token not found in 'Upgrade' header",
-        );
+    if !has("connection", "upgrade") || !has("upgrade", "websocket") {
+        return Err(no_upgrade(request));
     }
     if request.method != "GET" {
-        return refused(
-            405,
-            "Method Not Allowed",
-            "the client is not using the websocket protocol: request method is not GET",
-        );
+        let why = "the client is not using the websocket protocol: request method is not GET";
+        return refused(405, "Method Not Allowed", why);
     }
     if header("sec-websocket-version") != "13" {
-        return bad("unsupported version: 13 not found in 'Sec-Websocket-Version' header");
+        return refused(
+            400,
+            "Bad Request",
+            "unsupported version: 13 not found in 'Sec-Websocket-Version' header",
+        );
     }
     let origin = header("origin").split_once("://").map_or("", |(_, host)| host);
     if !header("origin").is_empty() && !origin.eq_ignore_ascii_case(header("host")) {
@@ -79,9 +73,9 @@ pub(super) fn upgrade(
     }
     let key = header("sec-websocket-key");
     if key.len() != 24 {
-        return bad(
-            "not a websocket handshake: 'Sec-WebSocket-Key' header must be Base64 encoded value of 16-byte in length",
-        );
+        let why = "not a websocket handshake: 'Sec-WebSocket-Key' header must be Base64 encoded value of 16-byte \
+                   in length";
+        return refused(400, "Bad Request", why);
     }
     let accept = derive_accept_key(key.as_bytes());
     let (agent, request) = (Arc::clone(agent), request.clone());
@@ -105,19 +99,33 @@ pub(super) fn upgrade(
     response.map_err(|error| Answer::error(500, error.to_string()))
 }
 
+/// The answer to a request that is no upgrade, though the endpoint speaks nothing but WebSocket.
+pub(super) fn no_upgrade(request: &Request) -> Answer {
+    let query = Query::parse(&request.query);
+    match command_of(&query) {
+        Ok(_) => Answer::error(500, "websocket connection not found in context"),
+        Err(refusal) => Answer::error(500, refusal.text),
+    }
+}
+
+/// The command that is asked for.
+fn command_of(query: &Query) -> Result<Vec<String>, Refusal> {
+    serde_json::from_str(query.get("command")).map_err(|error| {
+        let why = match query.get("command") {
+            "" => "unexpected end of JSON input".to_owned(),
+            text => super::decode::syntax(text.as_bytes(), &error),
+        };
+        Refusal::internal(format!("failed to marshal command into json: {why}"))
+    })
+}
+
 /// Checks what is asked, and runs it.
 async fn exec(agent: &Arc<Agent>, request: &Request, socket: &mut Socket) -> Result<(), Refusal> {
     let query = Query::parse(&request.query);
     let token = handshake(&query, request, socket).await?;
     let path = decoded(&request.path);
     let id = path.trim_start_matches("/v1/client/allocation/").trim_end_matches("/exec");
-    let command: Vec<String> = serde_json::from_str(query.get("command")).map_err(|error| {
-        let why = match query.get("command") {
-            "" => "unexpected end of JSON input".to_owned(),
-            text => super::decode::syntax(text.as_bytes(), &error),
-        };
-        Refusal::internal(format!("failed to marshal command into json: {why}"))
-    })?;
+    let command = command_of(&query)?;
     if !query.get("tty").is_empty() && parse_bool(query.get("tty")).is_none() {
         let why = format!("strconv.ParseBool: parsing {:?}: invalid syntax", query.get("tty"));
         return Err(Refusal::internal(format!("tty value is not a boolean: {why}")));
@@ -138,11 +146,22 @@ async fn exec(agent: &Arc<Agent>, request: &Request, socket: &mut Socket) -> Res
     if !agent.options.remote_exec {
         return Err(denied());
     }
-    let allocation = agent.read(|state| state.allocations.get(id).cloned());
+    if !query.get("region").is_empty() && query.get("region") != agent.options.region {
+        // The real one looks for a way there, and tells nothing of having found none.
+        std::future::pending::<()>().await;
+    }
+    if id.len() != 36 {
+        return Err(Refusal::internal("alloc lookup failed: index error: UUID must be 36 characters"));
+    }
+    let allocation = agent.read(|state| state.allocations.get(id).filter(|it| !it.purged).cloned());
     let Some(allocation) = allocation else {
         return Err(Refusal::policy(format!("Unknown allocation {id:?}")));
     };
     let caller = Caller::with_token(agent, token.as_deref());
+    if matches!(caller, Caller::Unknown) {
+        let junk = super::acl::junk(token.as_deref().unwrap_or_default());
+        return Err(Refusal::policy(format!("rpc error: {}", junk.unwrap_or("Permission denied"))));
+    }
     if !caller.may(|grants| grants.may(&allocation.namespace, "alloc-exec")) {
         return Err(denied());
     }
@@ -153,7 +172,7 @@ async fn exec(agent: &Arc<Agent>, request: &Request, socket: &mut Socket) -> Res
         return Err(Refusal::policy("command is not present"));
     }
     let Some(driver) = allocation.task_of_job(&task).map(|it| it["Driver"].clone()) else {
-        return Err(Refusal::internal(format!("task {task:?} not found in allocation {id:?}")));
+        return Err(Refusal::internal("task not found"));
     };
     let isolated = driver != "raw_exec";
     if !isolated && !caller.may(|grants| grants.may(&allocation.namespace, "alloc-node-exec")) {

@@ -43,6 +43,8 @@ pub struct Faults {
     pub exec_drop_at_exit: bool,
     /// The next execs end with the driver's error.
     pub exec_failure: Option<(usize, String)>,
+    /// What was exec'd on raw_exec survives the end of its task, as it does now and then.
+    pub execs_survive: bool,
     /// The agent notices nothing of the client any more: what it sends is not read, as in a partition.
     pub exec_deaf: bool,
 }

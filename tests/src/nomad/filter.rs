@@ -36,6 +36,18 @@ impl Filter {
         parts.collect::<Option<Vec<_>>>().map(Self).ok_or_else(wrong)
     }
 
+    /// Refuses names that a job does not have, as the real one does when it comes to the first job.
+    pub(super) fn check(&self, job: &Value) -> Result<(), Answer> {
+        let unknown = |it: &&Comparison| it.selector.first().is_some_and(|name| job.get(name).is_none());
+        let Some(name) = self.0.iter().find(unknown).and_then(|it| it.selector.first()) else {
+            return Ok(());
+        };
+        let why = format!("couldn't find key: struct field with name {name:?}");
+        let text =
+            format!("failed to read result page: error finding value in datum: /{name} at part 0: {why}");
+        Err(Answer::error(400, text))
+    }
+
     pub(super) fn fits(&self, job: &Value) -> bool {
         self.0.iter().all(|it| it.holds(job))
     }
@@ -49,6 +61,10 @@ impl Comparison {
             if let Some(selector) = text.strip_suffix(suffix) {
                 return Some(Self { selector: selector_of(selector)?, operator, value: String::new() });
             }
+        }
+        if let Some((key, selector)) = text.split_once(" in ") {
+            let value = key.trim().trim_matches('"').to_owned();
+            return Some(Self { selector: selector_of(selector)?, operator: Operator::Contains, value });
         }
         for (sign, operator) in
             [("!=", Operator::IsNot), ("==", Operator::Is), (" contains ", Operator::Contains)]

@@ -48,11 +48,10 @@ pub(super) fn route(call: &Call, path: &str) -> Answered {
             Ok(Answer::json(&all.into_iter().collect()).read_at(index))
         }
         "/v1/acl/token/self" => token(call),
-        _ if path.starts_with("/v1/acl/") => {
-            if call.agent.options.acl.is_none() {
-                return Err(Answer::error(400, "ACL support disabled"));
-            }
-            Err(Answer::permission_denied())
+        _ if path.starts_with("/v1/acl/") => policies(call, path),
+        "/v1/deployments" => {
+            call.only_get()?;
+            Ok(Answer::json(&json!([])).read_at(1))
         }
         _ => more(call, path),
     }
@@ -100,6 +99,10 @@ fn health(call: &Call) -> Answered {
 
 fn own(call: &Call) -> Answered {
     call.only_get()?;
+    if matches!(call.caller, Caller::Unknown) {
+        let prefix = "ACL token not found or invalid workload identity: ";
+        return Err(unknown(call.request.token().unwrap_or_default(), prefix));
+    }
     call.caller.require(|grants| grants.management || grants.agent_read)?;
     let options = &call.agent.options;
     let answer = json!({
@@ -128,15 +131,65 @@ fn namespace(name: &str) -> Value {
 
 fn token(call: &Call) -> Answered {
     call.only_get()?;
-    let (accessor, name, kind) = match (&call.caller, call.request.token()) {
-        (Caller::Anyone, _) => ("acls-disabled", "ACLs disabled token", "client"),
-        (Caller::Unknown, _) => return Err(Answer::permission_denied()),
-        (Caller::Known(_), None) => ("anonymous", "Anonymous Token", "client"),
-        (Caller::Known(grants), Some(_)) if grants.management => ("emulated", "a token", "management"),
-        (Caller::Known(_), Some(_)) => ("emulated", "a token", "client"),
+    let secret = call.request.token().unwrap_or_default();
+    let (accessor, name, kind, policies) = match &call.caller {
+        Caller::Anyone => ("acls-disabled", "ACLs disabled token", "client", Value::Null),
+        Caller::Unknown => return Err(unknown(secret, "")),
+        Caller::Known(_) if secret.is_empty() => {
+            ("anonymous", "Anonymous Token", "client", json!(["anonymous"]))
+        }
+        Caller::Known(grants) if grants.management => {
+            ("00000000-management", "a token", "management", Value::Null)
+        }
+        Caller::Known(_) => ("00000000-client", "a token", "client", json!([POLICY])),
     };
-    let answer = json!({ "ExpirationTTL": "", "AccessorID": accessor, "SecretID": "", "Name": name, "Type": kind,
-        "Policies": null, "Roles": null, "Global": false, "Hash": null, "CreateTime": "0001-01-01T00:00:00Z",
+    // The secret is told to whoever has it, but not when access is free.
+    let secret = if matches!(call.caller, Caller::Anyone) { "" } else { secret };
+    let answer = json!({ "ExpirationTTL": "", "AccessorID": accessor, "SecretID": secret, "Name": name, "Type": kind,
+        "Policies": policies, "Roles": null, "Global": false, "Hash": null, "CreateTime": "0001-01-01T00:00:00Z",
         "ExpirationTime": null, "CreateIndex": 0, "ModifyIndex": 0 });
     Ok(Answer::json(&answer).read_at(0))
+}
+
+/// What a token is told that there is not, where one that is not even a UUID is told more.
+fn unknown(token: &str, prefix: &str) -> Answer {
+    super::acl::junk(token)
+        .map_or_else(Answer::permission_denied, |why| Answer::error(500, format!("{prefix}{why}")))
+}
+
+/// The name of the one policy that each token has.
+const POLICY: &str = "emulated";
+
+/// `/v1/acl/policies`, and one of them: what a token may itself read of its rights.
+fn policies(call: &Call, path: &str) -> Answered {
+    if path == "/v1/acl/bootstrap" && call.request.method == "GET" {
+        return Err(Answer::invalid_method());
+    }
+    let grants = match &call.caller {
+        Caller::Anyone => return Err(Answer::error(400, "ACL support disabled")),
+        Caller::Unknown => return Err(Answer::permission_denied()),
+        Caller::Known(grants) => grants,
+    };
+    let stub = json!({ "CreateIndex": 9, "Description": "", "Hash": "", "JobACL": null, "ModifyIndex": 9, "Name": POLICY });
+    let own = call.request.token().is_some() && !grants.management;
+    match path.strip_prefix("/v1/acl/").unwrap_or_default() {
+        "bootstrap" => Err(Answer::error(400, "ACL bootstrap already done (reset index: 8)")),
+        "policies" => Ok(Answer::json(&own.then_some(stub).into_iter().collect()).read_at(9)),
+        "policy/emulated" if own => {
+            let namespaces: Value = (grants.namespaces.iter())
+                .map(|(name, all)| json!({ "Capabilities": all, "Name": name, "Policy": "", "Variables": null }))
+                .collect();
+            let read = |allowed: bool| if allowed { json!({ "Policy": "read" }) } else { Value::Null };
+            let mut policy = stub;
+            policy["Rules"] = json!("");
+            policy["RulesJSON"] = json!({ "Agent": read(grants.agent_read), "ExtraKeysHCL": null, "HostVolumes": null,
+                "Namespaces": namespaces, "Node": read(grants.node_read), "NodePools": null, "Operator": null,
+                "Plugin": null, "Quota": null, "Raw": "" });
+            Ok(Answer::json(&policy).read_at(9))
+        }
+        other if grants.management && other.starts_with("policy/") => {
+            Err(Answer::error(404, "ACL policy not found"))
+        }
+        _ => Err(Answer::permission_denied()),
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::acl::Caller;
+use super::allocation::Allocation;
 use super::answer::{Answer, Answered};
 use super::faults::Late;
 use super::job::canonical;
@@ -68,6 +68,11 @@ pub(super) async fn job(call: &mut Call, rest: &str) -> Answered {
             return Ok(Answer::json(&empty).read_at(call.agent.read(|state| state.index)));
         }
     }
+    if rest.ends_with("/versions") {
+        call.only_get()?;
+        call.caller.require_on(&namespace, "read-job")?;
+        return Err(Answer::error(404, "job versions not found"));
+    }
     match &*call.request.method {
         "GET" => {
             call.caller.require_on(&namespace, "read-job")?;
@@ -106,16 +111,17 @@ async fn list(call: &Call) -> Answered {
     let meta = call.query.flag("meta")?;
     let per_page = match call.query.get("per_page") {
         "" => 0,
-        text => text
-            .parse::<usize>()
-            .map_err(|_| Answer::error(400, "Expect a number for `per_page` query string parameter"))?,
+        text => {
+            let wrong = |_| Answer::error(400, "Expect a number for `per_page` query string parameter");
+            usize::try_from(text.parse::<i32>().map_err(wrong)?).unwrap_or_default()
+        }
     };
     let (prefix, token) = (call.query.get("prefix").to_owned(), call.query.get("next_token").to_owned());
     let filter = super::filter::Filter::parse(call.query.get("filter"))?;
     if namespace != "*" {
         call.caller.require_on(&namespace, "list-jobs")?;
-    } else if matches!(call.caller, Caller::Unknown) {
-        return Err(Answer::permission_denied());
+    } else {
+        call.caller.require(|grants| grants.may_anywhere("list-jobs"))?;
     }
     call.blocking(|state| {
         let index = state.tables.jobs.max(state.tables.summaries);
@@ -126,7 +132,11 @@ async fn list(call: &Call) -> Answered {
             let in_namespace = *space == namespace || (namespace == "*" && seen);
             let position = format!("{space}.{id}");
             let of_page = token.is_empty() || position >= token;
-            let fits = filter.fits(&Value::Object(job.body.clone()));
+            let body = Value::Object(job.body.clone());
+            if let Err(wrong) = filter.check(&body) {
+                return (u64::MAX, Err(wrong));
+            }
+            let fits = filter.fits(&body);
             if !in_namespace || !of_page || !id.starts_with(&prefix) || !fits {
                 continue;
             }
@@ -317,6 +327,9 @@ fn same(one: &Job, other: &Job) -> bool {
 fn deregister(call: &Call, id: &str) -> Answered {
     let namespace = call.namespace();
     let purge = call.query.flag("purge")?;
+    if id.is_empty() {
+        return Err(Answer::error(500, "missing job ID for deregistering"));
+    }
     call.query.flag("global")?;
     call.query.flag("no_shutdown_delay")?;
     call.caller.require(|grants| {
@@ -372,6 +385,9 @@ fn remove(agent: &Arc<Agent>, namespace: &str, id: &str, purge: bool) -> (u64, S
         let key = (namespace.to_owned(), id.to_owned());
         if purge {
             state.jobs.remove(&key);
+            let of_job = |it: &&mut Allocation| it.namespace == namespace && it.job_id == id;
+            state.allocations.values_mut().filter(of_job).for_each(|it| it.purged = true);
+            state.tables.allocations = index;
         } else {
             let version = job.number("Version");
             job.set("Version", json!(version + 1));

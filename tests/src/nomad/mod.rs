@@ -178,9 +178,9 @@ impl Emulator {
         self.agent.read(|state| state.jobs.values().map(|job| Value::Object(job.body.clone())).collect())
     }
 
-    /// The allocations, as they are listed, of all jobs; terminal ones, too.
+    /// The allocations, as they are listed, of all jobs; terminal ones, too, but none of a purged job.
     pub fn allocations(&self) -> Vec<Value> {
-        self.agent.read(|state| state.allocations.values().map(|it| it.stub(&state.node)).collect())
+        self.agent.read(|state| state.visible().map(|it| it.stub(&state.node)).collect())
     }
 
     /// The live processes of all allocations, those that were exec'd among them, whatever they have become since.

@@ -140,6 +140,10 @@ impl Grants {
         self.management || self.namespaces.get(namespace).is_some_and(|all| all.contains(capability))
     }
 
+    pub(super) fn may_anywhere(&self, capability: &str) -> bool {
+        self.management || self.namespaces.values().any(|all| all.contains(capability))
+    }
+
     pub(super) fn may_any(&self, namespace: &str) -> bool {
         self.management || self.namespaces.get(namespace).is_some_and(|all| !all.is_empty())
     }

@@ -54,6 +54,15 @@ pub(super) fn surroundings(allocation: &Allocation, task: &str, region: &str, dc
         ("NOMAD_TASK_NAME", task),
     ];
     environment.extend(nomad.map(owned));
+    for port in &allocation.ports {
+        let (label, value) = (&port.label, port.value);
+        let inside = if port.to == 0 { u64::from(value) } else { port.to };
+        environment.insert(format!("NOMAD_IP_{label}"), "127.0.0.1".to_owned());
+        environment.insert(format!("NOMAD_ADDR_{label}"), format!("127.0.0.1:{value}"));
+        environment.insert(format!("NOMAD_HOST_PORT_{label}"), value.to_string());
+        environment.insert(format!("NOMAD_PORT_{label}"), inside.to_string());
+        environment.insert(format!("NOMAD_ALLOC_PORT_{label}"), inside.to_string());
+    }
     let group = allocation.group().cloned().unwrap_or_default();
     for (name, value) in
         [&allocation.job.body["Meta"], &group["Meta"], &job["Meta"]].into_iter().flat_map(text_fields)

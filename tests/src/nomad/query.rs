@@ -56,13 +56,19 @@ impl Query {
     pub(super) fn wait(&self) -> Result<Wait, Answer> {
         let at_most = match self.get("wait") {
             "" => Duration::ZERO,
-            text => duration(text).ok_or_else(|| Answer::error(400, "Invalid wait time"))?,
+            // One that is negative is none.
+            text => duration(text.trim_start_matches('-'))
+                .ok_or_else(|| Answer::error(400, "Invalid wait time"))?,
         };
         let index = match self.get("index") {
             "" => 0,
             text => text.parse().map_err(|_| Answer::error(400, "Invalid index"))?,
         };
-        let at_most = if at_most.is_zero() { MAX_WAIT } else { at_most.min(MAX_WAIT) };
+        let at_most = if at_most.is_zero() || self.get("wait").starts_with('-') {
+            MAX_WAIT
+        } else {
+            at_most.min(MAX_WAIT)
+        };
         // The agent adds up to a sixteenth, so that not all clients come back at once.
         Ok(Wait { index, at_most: at_most + at_most.mul_f64(fastrand::f64() / 16.0) })
     }

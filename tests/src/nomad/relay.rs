@@ -33,6 +33,9 @@ use super::{Agent, lock};
 /// How much of the end of a docker exec's output is lost.
 const LOST: Duration = Duration::from_millis(20);
 
+/// How much stdin a frame may carry on raw_exec: what gRPC takes, without what is around it.
+const MOST: usize = 4 * 1024 * 1024 - 10;
+
 /// An exec that has been found to be in order.
 pub(super) struct Relay {
     pub(super) agent: Arc<Agent>,
@@ -49,6 +52,13 @@ pub(super) struct Relay {
 enum ToStdin {
     Data(Vec<u8>),
     Close,
+}
+
+/// What the agent knows of its client.
+enum Client {
+    Here,
+    /// It is gone, or has sent what cannot be read; it will be told with the next output.
+    Lost(Option<Refusal>),
 }
 
 /// How the relaying ended.
@@ -108,10 +118,15 @@ impl Relay {
         pipes: &mut Pipes,
         output: &mut mpsc::Receiver<(Stream, Vec<u8>)>,
     ) -> End {
-        let (mut lost, mut drained, mut status, mut stdin_ended, mut stdin_closed) =
-            (false, false, None, false, false);
+        let (mut drained, mut status, mut stdin_ended, mut stdin_closed) = (false, None, false, false);
+        let mut client = Client::Here;
         let mut changed = self.agent.changed.subscribe();
         loop {
+            let lost = matches!(client, Client::Lost(_));
+            if !self.isolated && !self.task_runs() {
+                // The executor ends with its task, and with it what it has exec'd, but nothing beneath.
+                return End::Refused(Refusal::internal("plugin is shut down"));
+            }
             if let Some(code) = status {
                 let all_read = drained && pipes.held.is_empty();
                 if self.isolated && (self.agent.options.truncated_tail || all_read) && !lost {
@@ -133,20 +148,26 @@ impl Relay {
                 frame = socket.next(), if !lost && !deaf && room => match frame {
                     Some(Ok(frame @ (Message::Text(_) | Message::Binary(_)))) => {
                         match self.input(&frame.into_data(), pipes, &mut stdin_closed) {
-                            Ok(()) => {}
+                            Ok(None) => {}
+                            Ok(Some(refusal)) => client = Client::Lost(Some(refusal)),
                             Err(refusal) => return End::Refused(refusal),
                         }
                     }
                     Some(Ok(Message::Ping(_))) => self.log(|it| it.pings += 1),
                     Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => lost = true,
+                    Some(Ok(Message::Close(_))) => {
+                        // The close frame is answered, and nothing else comes of it.
+                        let _ = socket.flush().await;
+                        client = Client::Lost(None);
+                    }
+                    Some(Err(_)) | None => client = Client::Lost(None),
                 },
                 // Room for the next frame; nothing else comes of it.
                 _ = pipes.to_stdin.reserve(), if !room && !pipes.to_stdin.is_closed() => {}
                 _ = &mut pipes.stdin_ended, if !stdin_ended => stdin_ended = true,
                 () = sleep_until(due), if due.is_some() && !deaf => {
                     let Some((_, stream, bytes)) = pipes.held.pop_front() else { continue };
-                    if let Some(end) = self.send(socket, stream, &bytes, lost).await {
+                    if let Some(end) = self.send(socket, stream, &bytes, &mut client).await {
                         return end;
                     }
                 }
@@ -157,7 +178,7 @@ impl Relay {
                         pipes.held.push_back((Instant::now() + lost, stream, bytes));
                     }
                     Some((stream, bytes)) => {
-                        if let Some(end) = self.send(socket, stream, &bytes, lost).await {
+                        if let Some(end) = self.send(socket, stream, &bytes, &mut client).await {
                             return end;
                         }
                     }
@@ -167,21 +188,32 @@ impl Relay {
     }
 
     /// Takes what the client has sent.
-    fn input(&self, frame: &[u8], pipes: &Pipes, closed: &mut bool) -> Result<(), Refusal> {
-        let input: Input = serde_json::from_slice(frame)
-            .map_err(|error| Refusal::internal(super::decode::syntax(frame, &error)))?;
+    ///
+    /// What cannot be read is no error yet: it is told with the next output. What is too much, is.
+    fn input(&self, frame: &[u8], pipes: &Pipes, closed: &mut bool) -> Result<Option<Refusal>, Refusal> {
+        let input: Input = match serde_json::from_slice(frame) {
+            Ok(input) => input,
+            Err(error) => return Ok(Some(Refusal::internal(super::decode::syntax(frame, &error)))),
+        };
         let Some(stdin) = input.stdin else {
             self.log(|it| it.heartbeats += u64::from(input.tty_size.is_none()));
-            return Ok(());
+            return Ok(None);
         };
-        let bytes = stdin.bytes().map_err(Refusal::internal)?;
+        let bytes = match stdin.bytes() {
+            Ok(bytes) => bytes,
+            Err(text) => return Ok(Some(Refusal::internal(text))),
+        };
+        if bytes.len() > MOST && !self.isolated {
+            let text = "rpc error: code = ResourceExhausted desc = grpc: received message larger than max";
+            return Err(Refusal::internal(format!("{text} ({} vs. 4194304)", bytes.len() + 10)));
+        }
         self.log(|it| {
             it.stdin_bytes += bytes.len() as u64;
             it.stdin_frames += 1;
             it.stdin_closed |= stdin.close;
         });
         if *closed {
-            return Ok(());
+            return Ok(None);
         }
         // What fails here, fails as the copier has ended; its stream is closed then, and nobody minds.
         match (bytes.is_empty(), stdin.close) {
@@ -201,13 +233,19 @@ impl Relay {
             }
             (true, false) => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Sends output, if there is somebody to send it to.
-    async fn send(&self, socket: &mut Socket, stream: Stream, bytes: &[u8], lost: bool) -> Option<End> {
-        if lost {
-            return Some(End::Lost);
+    async fn send(
+        &self,
+        socket: &mut Socket,
+        stream: Stream,
+        bytes: &[u8],
+        client: &mut Client,
+    ) -> Option<End> {
+        if let Client::Lost(refusal) = client {
+            return Some(refusal.take().map_or(End::Lost, End::Refused));
         }
         let sent = lock(&self.agent.log).execs.get(self.number).map_or(0, |it| it.output_bytes);
         let (cut, ends) = {
@@ -260,7 +298,7 @@ impl Relay {
             drop(pipes.to_stdin);
             pipes.stdin_ended.abort();
             while output.recv().await.is_some() {}
-        } else if let Some(pid) = pipes.child.id() {
+        } else if let Some(pid) = pipes.child.id().filter(|_| !self.agent.faults().execs_survive) {
             signal(pid, Signal::KILL);
         }
         let _ = pipes.child.wait().await;
@@ -284,11 +322,19 @@ impl Relay {
             .env_clear()
             .envs(from.environment)
             .current_dir(from.directory)
-            .process_group(0)
+            // As with the real one, what is exec'd is of the executor's group, and `kill 0` is the end of the task.
+            .process_group(self.executor())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
+    }
+
+    fn executor(&self) -> i32 {
+        let executor = self
+            .agent
+            .read(|state| state.allocations.get(&self.allocation.id)?.tasks.get(&self.task)?.executor);
+        executor.filter(|_| !self.isolated).and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default()
     }
 
     fn start_error(&self, error: &std::io::Error) -> String {
@@ -298,10 +344,11 @@ impl Relay {
                 format!("fork/exec {program}: no such file or directory")
             }
             std::io::ErrorKind::NotFound => format!("exec: {program:?}: executable file not found in $PATH"),
+            std::io::ErrorKind::ArgumentListTooLong => format!("fork/exec {program}: argument list too long"),
             std::io::ErrorKind::PermissionDenied => format!("fork/exec {program}: permission denied"),
             _ => format!("fork/exec {program}: {error}"),
         };
-        format!("failed to start command: {why}")
+        format!("rpc error: code = Unknown desc = failed to start command: {why}")
     }
 
     /// A command that a container does not have ends with 127, and says why on stdout.

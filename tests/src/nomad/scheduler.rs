@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::allocation::Allocation;
+use super::allocation::{Allocation, Port};
 use super::state::{Job, State, nanoseconds, uuid};
 use super::{Agent, task};
 
@@ -160,8 +160,9 @@ fn is_wanted(allocation: &Allocation, job: &Job) -> bool {
 
 /// Stops the allocations of a job that is stopped or gone, or that are of another version of it.
 fn stop_what_is_not_wanted(state: &mut State, namespace: &str, id: &str, job: Option<&Job>) {
-    let unwanted: Vec<String> = (state.allocations_of(namespace, id))
-        .filter(|it| it.desired == "run" && job.is_none_or(|job| !is_wanted(it, job)))
+    let unwanted: Vec<String> = (state.allocations.values())
+        .filter(|it| it.namespace == namespace && it.job_id == id && it.desired == "run")
+        .filter(|it| it.purged || job.is_none_or(|job| !is_wanted(it, job)))
         .map(|it| it.id.clone())
         .collect();
     for id in unwanted {
@@ -241,6 +242,8 @@ fn place(agent: &Agent, state: &mut State, evaluation: &str, job: &Job, group: &
         group: group.to_owned(),
         name,
         job: job.clone(),
+        purged: false,
+        ports: ports_of(job, group),
         desired: "run",
         desired_description: "",
         client: "pending",
@@ -260,6 +263,21 @@ fn place(agent: &Agent, state: &mut State, evaluation: &str, job: &Job, group: &
     state.tables.summaries = raft;
     state.settle(job.text("Namespace"), job.text("ID"), raft);
     id
+}
+
+/// Finds free ports for a group.
+fn ports_of(job: &Job, group: &str) -> Vec<Port> {
+    let group = job.groups().iter().find(|it| it["Name"] == group);
+    let ports = group.and_then(|it| it["Networks"][0]["DynamicPorts"].as_array()).into_iter().flatten();
+    let free = || {
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).map_or(0, |it| it.port())
+    };
+    let port = |it: &Value| Port {
+        label: it["Label"].as_str().unwrap_or_default().to_owned(),
+        value: free(),
+        to: it["To"].as_u64().unwrap_or_default(),
+    };
+    ports.map(port).collect()
 }
 
 /// Replaces an allocation that has failed, if its job's policy says so, when it says so.

@@ -205,10 +205,16 @@ async fn route(mut call: Call) -> Answered {
         return evaluations::allocation(&call, &id).await;
     }
     if path.starts_with("/v1/client/allocation/") && path.ends_with("/exec") {
-        // The endpoint speaks WebSocket only, and its library tells what is missing first.
-        let text = "Bad Request\nfailed to upgrade connection: websocket: the client is not using the websocket \
-                    protocol: 'upgrade' token not found in 'Connection' header";
-        return Err(Answer::error(400, text));
+        return Err(exec::no_upgrade(&call.request));
+    }
+    if path.starts_with("/v1/client/allocation/") {
+        return Err(Answer::error(404, "resource not found"));
+    }
+    if path == "/" || path == "/v1/job" {
+        // The agent's own redirects, of the pattern with a slash at its end.
+        let to = if path == "/" { "/ui/" } else { "/v1/job/" };
+        return Err(Answer::error(307, format!("<a href=\"{to}\">Temporary Redirect</a>.\n\n"))
+            .header("location", to));
     }
     info::route(&call, &path)
 }

@@ -67,9 +67,14 @@ impl State {
         self.jobs.get_mut(&(namespace.to_owned(), id.to_owned()))
     }
 
+    /// The allocations that the API still knows of.
+    pub(super) fn visible(&self) -> impl Iterator<Item = &Allocation> {
+        self.allocations.values().filter(|it| !it.purged)
+    }
+
     /// The allocations of a job, whichever registration they come from.
     pub(super) fn allocations_of(&self, namespace: &str, id: &str) -> impl Iterator<Item = &Allocation> {
-        self.allocations.values().filter(move |it| it.namespace == namespace && it.job_id == id)
+        self.visible().filter(move |it| it.namespace == namespace && it.job_id == id)
     }
 
     /// Changes an allocation at a new index, and its job's summary with it.
@@ -124,17 +129,19 @@ impl State {
         let (stopped, endless) = (job.flag("Stop"), job.is_endless());
         let live = self.allocations_of(namespace, id).any(|it| !it.is_terminal());
         let placed = self.allocations_of(namespace, id).next().is_some();
-        let due = self.evaluations.values().any(|it| {
-            it.text("JobID") == id
-                && it.text("Namespace") == namespace
-                && matches!(it.text("Status"), "pending" | "blocked")
-        });
+        let waits = |status: &str| {
+            let mut all = self.evaluations.values();
+            all.any(|it| {
+                it.text("JobID") == id && it.text("Namespace") == namespace && it.text("Status") == status
+            })
+        };
+        let (due, blocked) = (waits("pending"), waits("blocked"));
         let status = match () {
             () if endless && !stopped => "running",
             () if stopped && !live => "dead",
             () if live => "running",
-            () if due && !placed => "pending",
-            () if due => "running",
+            () if blocked => "running",
+            () if due => "pending",
             () if placed => "dead",
             () => return,
         };

@@ -34,12 +34,20 @@ struct Run {
     task: String,
 }
 
+/// Why a task's process could not be started.
+enum Unstartable {
+    /// The driver failed.
+    Driver(String),
+    /// The driver does not understand its configuration.
+    Validation(String),
+}
+
 /// What ended a task's process, or kept it from starting.
 enum Ended {
     /// It is not wanted any more.
     Stopped,
     /// It could not be started.
-    Unstartable(String),
+    Unstartable(Unstartable),
     /// It ended by itself.
     Exited { code: i32, signal: i32 },
 }
@@ -54,16 +62,19 @@ impl Run {
         loop {
             match self.once().await {
                 Ended::Stopped => return self.end(false),
-                Ended::Unstartable(text) => {
+                Ended::Unstartable(why) => {
                     self.update(|it| {
-                        it.event(&Event::DriverFailure(&text));
+                        it.event(&match &why {
+                            Unstartable::Driver(text) => Event::DriverFailure(text),
+                            Unstartable::Validation(text) => Event::FailedValidation(text),
+                        });
                         it.event(&Event::NotRestarting("Error was unrecoverable"));
                     });
                     return self.end(true);
                 }
                 Ended::Exited { code, signal } => {
                     self.update(|it| {
-                        it.pid = None;
+                        (it.pid, it.executor) = (None, None);
                         it.event(&Event::Terminated { code, signal });
                     });
                     if code == 0 && self.is_batch() {
@@ -75,10 +86,14 @@ impl Run {
             let attempts = policy["Attempts"].as_u64().unwrap_or_default();
             if restarts >= attempts && policy["Mode"] != "delay" {
                 let interval = policy["Interval"].as_u64().unwrap_or_default() / 1_000_000_000;
-                let (minutes, seconds) = (interval / 60, interval % 60);
-                let reason = format!(
-                    "Exceeded allowed attempts {attempts} in interval {minutes}m{seconds}s and mode is \"fail\""
-                );
+                let (hours, minutes, seconds) = (interval / 3600, interval / 60 % 60, interval % 60);
+                let hours = if hours > 0 { format!("{hours}h") } else { String::new() };
+                let reason = match attempts {
+                    0 => "Policy allows no restarts".to_owned(),
+                    _ => format!(
+                        "Exceeded allowed attempts {attempts} in interval {hours}{minutes}m{seconds}s and mode is \"fail\""
+                    ),
+                };
                 self.update(|it| it.event(&Event::NotRestarting(&reason)));
                 return self.end(true);
             }
@@ -110,17 +125,25 @@ impl Run {
             () = self.stopped() => return Ended::Stopped,
         }
         let child = match failure {
-            Some(text) => Err(text),
+            Some(text) => Err(Unstartable::Driver(text)),
             None => self.spawn(),
         };
         let mut child = match child {
             Ok(child) => child,
-            Err(text) => return Ended::Unstartable(text),
+            Err(why) => return Ended::Unstartable(why),
         };
         let pid = child.id();
+        let mut executor = match executor() {
+            Ok(executor) => executor,
+            Err(error) => return Ended::Unstartable(Unstartable::Driver(error.to_string())),
+        };
+        let leader = executor.id();
+        // Held open: the executor ends with it, and a wait would close it.
+        let _open = executor.stdin.take();
         self.update(|it| {
             it.state = "running";
             it.pid = pid;
+            it.executor = leader;
             it.started = Some(jiff::Timestamp::now());
             it.event(&Event::Started);
         });
@@ -145,12 +168,19 @@ impl Run {
                 self.kill(&mut child).await;
                 Ended::Stopped
             }
+            _ = executor.wait() => {
+                // What was exec'd has killed its own group, and the executor with it.
+                pid.into_iter().for_each(kill_group);
+                let _ = child.wait().await;
+                Ended::Exited { code: -1, signal: 0 }
+            }
             () = death => Ended::Stopped,
         }
     }
 
-    fn spawn(&self) -> Result<Child, String> {
-        let Some(allocation) = self.snapshot() else { return Err("unknown allocation".to_owned()) };
+    fn spawn(&self) -> Result<Child, Unstartable> {
+        let gone = || Unstartable::Driver("unknown allocation".to_owned());
+        let allocation = self.snapshot().ok_or_else(gone)?;
         let job = allocation.task_of_job(&self.task).cloned().unwrap_or_default();
         let config = &job["Config"];
         let raw = job["Driver"] != "docker";
@@ -161,7 +191,10 @@ impl Run {
                 .collect()
         };
         if !raw && config["image"].as_str().unwrap_or_default().is_empty() {
-            return Err("image name required for docker driver".to_owned());
+            return Err(Unstartable::Driver("image name required for docker driver".to_owned()));
+        }
+        if raw && let Some(wrong) = raw_exec_config(config) {
+            return Err(Unstartable::Validation(wrong));
         }
         let mut words = texts(&config["entrypoint"]);
         words.extend(texts(&config["command"]));
@@ -188,19 +221,23 @@ impl Run {
                 .stderr(log("stderr")?)
                 .spawn()
         };
-        start().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                let cause =
-                    format!("rpc error: code = Unknown desc = binary {:?} could not be found", words[0]);
-                format!("failed to launch command with executor: {cause}")
-            }
-            _ => format!("failed to launch command with executor: {error}"),
+        start().map_err(|error| {
+            let why = match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    format!("rpc error: code = Unknown desc = binary {:?} could not be found", words[0])
+                }
+                _ => error.to_string(),
+            };
+            Unstartable::Driver(format!("failed to launch command with executor: {why}"))
         })
     }
 
     /// Stops the process: the signal, the time that it has, then by force; what was exec'd only where it is contained.
     async fn kill(&self, child: &mut Child) {
-        let timeout = Duration::from_nanos(self.of_task("KillTimeout").as_u64().unwrap_or(5_000_000_000));
+        // A client caps what a job asks for.
+        let timeout = Duration::from_nanos(
+            self.of_task("KillTimeout").as_u64().unwrap_or(5_000_000_000).min(30_000_000_000),
+        );
         self.update(|it| it.event(&Event::Killing(timeout)));
         let Some(pid) = child.id() else { return };
         let docker = self.of_task("Driver") == "docker";
@@ -226,7 +263,7 @@ impl Run {
         self.forget_execs();
         let (code, signal) = status.map_or((-1, 0), code_of);
         self.update(|it| {
-            it.pid = None;
+            (it.pid, it.executor) = (None, None);
             it.event(&Event::Terminated { code, signal });
             it.event(&Event::Killed);
         });
@@ -243,8 +280,13 @@ impl Run {
         self.update(|it| {
             it.state = "dead";
             it.failed = failed;
+            (it.pid, it.executor) = (None, None);
             it.finished = Some(jiff::Timestamp::now());
         });
+        if let Some(allocation) = self.snapshot().filter(|it| it.purged && it.is_terminal()) {
+            // The client forgets it, too. What still runs in there keeps what it has open.
+            let _ = std::fs::remove_dir_all(allocation.directory);
+        }
         if failed {
             scheduler::reschedule(&self.agent, &self.allocation);
         }
@@ -277,4 +319,52 @@ impl Run {
             });
         });
     }
+}
+
+/// Starts the process that leads the group of what is exec'd, in the place of `nomad executor`. It ends with this one.
+fn executor() -> std::io::Result<Child> {
+    Command::new("cat")
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// What is wrong with a task's configuration for raw_exec.
+fn raw_exec_config(config: &Value) -> Option<String> {
+    let known = [
+        "command",
+        "args",
+        "work_dir",
+        "cgroup_v1_override",
+        "cgroup_v2_override",
+        "oom_score_adj",
+        "denied_envvars",
+    ];
+    let fields = config.as_object().into_iter().flatten();
+    let mut wrong: Vec<String> = fields
+        .filter(|(name, _)| !known.contains(&name.as_str()))
+        .map(|(name, _)| format!("Invalid label: No argument or block type is named {name:?}."))
+        .collect();
+    if config["command"].is_null() {
+        wrong.push(
+            "Missing required argument: The argument \"command\" is required, but no definition was found."
+                .to_owned(),
+        );
+    }
+    if config["args"].is_string() {
+        wrong.push(
+            "Incorrect attribute value type: Inappropriate value for attribute \"args\": list of string \
+                    required, but have string."
+                .to_owned(),
+        );
+    }
+    let count = wrong.len() + 1;
+    (count > 1).then(|| {
+        format!("{count} errors occurred:\n\t* failed to parse config: \n\t* {}\n\n", wrong.join("\n\t* "))
+    })
 }

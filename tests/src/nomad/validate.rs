@@ -99,14 +99,14 @@ fn validate_group(group: &Value) -> Option<String> {
     }
     for task in tasks {
         let name = task["Name"].as_str().unwrap_or_default();
-        if let Some(wrong) = validate_task(task) {
+        if let Some(wrong) = validate_task(task, &group["EphemeralDisk"]["SizeMB"]) {
             errors.add(true, format!("Task {name} validation failed: {wrong}"));
         }
     }
     errors.text()
 }
 
-fn validate_task(task: &Value) -> Option<String> {
+fn validate_task(task: &Value, disk: &Value) -> Option<String> {
     let mut errors = Errors::default();
     let name = task["Name"].as_str().unwrap_or_default();
     errors.add(name.is_empty(), "Missing task name");
@@ -120,6 +120,13 @@ fn validate_task(task: &Value) -> Option<String> {
     minimum.add(cores == 0 && cpu < 1, format!("minimum CPU value is 1; got {cpu}"));
     minimum.add(memory < 10, format!("minimum MemoryMB value is 10; got {memory}"));
     if let Some(wrong) = minimum.text() {
+        errors.add(true, alone(wrong));
+    }
+    let log = &task["LogConfig"];
+    let logs = log["MaxFiles"].as_i64().unwrap_or(10) * log["MaxFileSizeMB"].as_i64().unwrap_or(10);
+    let disk = disk.as_i64().unwrap_or_default();
+    if disk <= logs && log["Disabled"] != true {
+        let wrong = format!("log storage ({logs} MB) must be less than requested disk capacity ({disk} MB)");
         errors.add(true, alone(wrong));
     }
     errors.text()
