@@ -20,12 +20,12 @@ impl Nomad {
 }
 
 fn listed(mut row: JobRow) -> Listed {
+    let runs = row.job_summary.summary.values().any(|group| group.running > 0);
     let state = match (row.stop, row.status.as_str()) {
         (true, _) => LeaseState::Stopped,
-        (_, "running") => LeaseState::Ready,
-        (_, "pending") => LeaseState::Starting,
         (_, "dead") => LeaseState::Failed,
-        _ => LeaseState::Unknown,
+        _ if runs => LeaseState::Ready,
+        _ => LeaseState::Starting,
     };
     let expires_at = row.meta.get(crate::job::EXPIRES_AT).and_then(|time| time.parse().ok());
     Listed {

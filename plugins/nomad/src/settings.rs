@@ -242,7 +242,9 @@ fn word(text: &str) -> Result<(), &'static str> {
     match text {
         "" => Err("is empty"),
         _ if text.contains(|c: char| c.is_control()) => Err("has control characters in it"),
-        _ if text.contains("${") => Err("has `${` in it, which Nomad would replace"),
+        _ if text.contains("${") || text.contains("%{") => {
+            Err("has `${` or `%{` in it, which Nomad would replace")
+        }
         _ => Ok(()),
     }
 }

@@ -39,14 +39,10 @@ answer! {
         id: String,
         /// What was written into it.
         meta: BTreeMap<String, String>,
-        /// `pending`, `running` or `dead`.
-        status: String,
         /// Whether somebody stopped it.
         stop: bool,
         /// Its groups.
         task_groups: Vec<Group>,
-        /// When it was submitted, in nanoseconds since 1970.
-        submit_time: i64,
     }
 }
 
@@ -78,12 +74,30 @@ answer! {
         id: String,
         /// What was written into it.
         meta: BTreeMap<String, String>,
-        /// `pending`, `running` or `dead`.
+        /// `pending`, `running` or `dead`. One that runs need not have an allocation.
         status: String,
         /// Whether somebody stopped it.
         stop: bool,
         /// When it was submitted, in nanoseconds since 1970.
         submit_time: i64,
+        /// How its allocations stand.
+        job_summary: JobSummary,
+    }
+}
+
+answer! {
+    /// How a job's allocations stand.
+    JobSummary {
+        /// By group.
+        summary: BTreeMap<String, GroupSummary>,
+    }
+}
+
+answer! {
+    /// How a group's allocations stand.
+    GroupSummary {
+        /// How many run.
+        running: u64,
     }
 }
 

@@ -99,7 +99,10 @@ impl Nomad {
                 (detailed(row, "auth", "anonymous"), Some(token))
             }
             Ok(Err(refusal)) if refusal.status.as_u16() == 400 => not_required(None),
-            Ok(Err(refusal)) if refusal.is_denial() && self.api.has_token() => {
+            // What has not the form of a token is refused in a way of its own.
+            Ok(Err(refusal))
+                if (refusal.is_denial() || refusal.text.contains("signed token")) && self.api.has_token() =>
+            {
                 let row = check("token", CheckStatus::Fail, format!("the token in {name} is not valid here"));
                 (hinted(row, "invalid_auth", "has it expired, or is it another cluster's?"), None)
             }

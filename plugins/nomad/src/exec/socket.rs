@@ -112,7 +112,7 @@ pub(super) fn closed_early(frame: Option<&CloseFrame>) -> Failure {
         "not started yet",
         "No path to node",
     ];
-    if reason.contains("ermission denied") {
+    if reason.contains("ermission denied") || reason.contains("signed token") {
         Failure::Other(denied(error(Error::auth)))
     } else if gone.iter().any(|text| reason.contains(text)) {
         Failure::Gone(error(Error::unavailable).retryable(true))

@@ -43,8 +43,6 @@ pub(crate) fn job(order: &Order<'_>, settings: &Settings) -> Result<Value> {
 
 fn plain(order: &Order<'_>, meta: &BTreeMap<String, String>, settings: &Settings) -> Value {
     let identity = order.identity;
-    let ports = order.expose.iter().map(|port| json!({"Label": label(*port), "To": port}));
-    let ports: Vec<Value> = ports.collect();
     let mut group = json!({
         "Name": "crabbox",
         "Count": 1,
@@ -65,8 +63,8 @@ fn plain(order: &Order<'_>, meta: &BTreeMap<String, String>, settings: &Settings
             "Resources": {"CPU": settings.cpu, "MemoryMB": settings.memory_mb},
         }],
     });
-    if !ports.is_empty() {
-        group["Networks"] = json!([{"DynamicPorts": ports}]);
+    if !order.expose.is_empty() {
+        group["Networks"] = json!([network(order.expose, settings)]);
     }
     let mut job = json!({
         "ID": identity.job_id,
@@ -87,6 +85,18 @@ fn plain(order: &Order<'_>, meta: &BTreeMap<String, String>, settings: &Settings
         job["NodePool"] = json!(pool);
     }
     job
+}
+
+/// The ports that lead to the task. Where it has a network of its own the node's are any that are free; on the node's
+/// network nothing leads from one port to another (measured), so they have to be the same.
+fn network(ports: &[u16], settings: &Settings) -> Value {
+    let own = settings.image.is_some();
+    let ports = ports.iter().map(|port| match own {
+        true => json!({"Label": label(*port), "To": port}),
+        false => json!({"Label": label(*port), "Value": port}),
+    });
+    let ports: Vec<Value> = ports.collect();
+    json!({if own { "DynamicPorts" } else { "ReservedPorts" }: ports})
 }
 
 /// What the driver is told: a shell that stays.
