@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 
 use super::check::{Check, read, value};
 use super::ledger::{Finding, Verdict};
+use super::lifeline;
 use super::requests::NO_METHOD;
 use super::rules;
 use super::run::{self, RUN, shell};
 use super::talk::{Answer, SOON, Talk};
 
 /// How long a cancelled run may take to be answered.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a killed run has between SIGTERM and SIGKILL.
 const KILL_GRACE_MS: u64 = 300;
@@ -23,11 +24,12 @@ pub(super) async fn check(check: &mut Check<'_>) {
     check.rule(rules::CANCEL_DURING, during).await;
     check.rule(rules::CANCEL_BEFORE, before).await;
     check.rule(rules::CANCEL_AFTER, after).await;
+    lifeline::check(check).await;
     check.rule(rules::KILLED, killed).await;
     check.rule(rules::KILLED_TWICE, killed_twice).await;
 }
 
-fn cancel(talk: &mut Talk, request: u64) {
+pub(super) fn cancel(talk: &mut Talk, request: u64) {
     talk.note(note::CANCEL, value(&Cancel { request, reason: CancelReason::User }));
 }
 

@@ -10,6 +10,7 @@ mod configuration;
 mod handshake;
 mod lease;
 mod ledger;
+mod lifeline;
 mod line;
 mod manifest;
 mod output;

@@ -194,6 +194,10 @@ rules! {
             "A run that is cancelled in the moment in which it is asked for is answered once.";
         CANCEL_AFTER = "cancel-too-late", Must, "9-cancellation", [Place, Feature(feature::CANCEL)],
             "A `cancel` for a request that was answered is ignored.";
+        LIFELINE_BEATS = "lifeline-beats", Must, "signs-of-life", [Lease, Place, Feature(feature::LIFELINE)],
+            "With `lifelineMs`, the file's bytes are followed by LF at that interval while the command runs, and by nothing else.";
+        LIFELINE_CLOSES = "lifeline-closes", Must, "signs-of-life", [Lease, Place, Feature(feature::LIFELINE)],
+            "When a run with `lifelineMs` is cancelled, or the plugin's own input ends, its standard input ends, or it is dead.";
         KILLED = "kill-ends-the-run", Must, "kill", [Lease, Place, Has(Method::Kill)],
             "`kill` from another process ends a run, all of it.";
         KILLED_TWICE = "kill-is-idempotent", Must, "kill", [Lease, Place, Has(Method::Kill)],

@@ -22,7 +22,7 @@ use crate::provider::STEP;
 pub(super) const RUN: Duration = Duration::from_secs(60);
 
 /// How long the first output may take to arrive.
-const FIRST: Duration = Duration::from_secs(15);
+pub(super) const FIRST: Duration = Duration::from_secs(15);
 
 /// How long 100 MB may take.
 const LARGE: Duration = Duration::from_secs(10 * 60);
@@ -109,7 +109,7 @@ async fn any(
     on(check, talk, place(check)?, argv, stdin, RUN).await
 }
 
-fn place(check: &Check<'_>) -> Result<Place, Finding> {
+pub(super) fn place(check: &Check<'_>) -> Result<Place, Finding> {
     check.place.clone().map_err(Finding::skipped)
 }
 
@@ -134,7 +134,19 @@ pub(super) fn begin(
     argv: Vec<String>,
     stdin: Option<&[u8]>,
 ) -> Result<(u64, RunId), Finding> {
-    prepare(check, talk, place, argv, stdin)
+    begin_with(check, talk, place, argv, stdin, None)
+}
+
+/// Asks for a run with signs of life, where an interval is given.
+pub(super) fn begin_with(
+    check: &Check<'_>,
+    talk: &mut Talk,
+    place: Place,
+    argv: Vec<String>,
+    stdin: Option<&[u8]>,
+    lifeline_ms: Option<u64>,
+) -> Result<(u64, RunId), Finding> {
+    prepare(check, talk, place, argv, stdin, lifeline_ms)
         .map_err(|error| Finding::skipped(format!("cannot prepare a run: {error}")))
 }
 
@@ -144,6 +156,7 @@ fn prepare(
     place: Place,
     argv: Vec<String>,
     stdin: Option<&[u8]>,
+    lifeline_ms: Option<u64>,
 ) -> std::io::Result<(u64, RunId)> {
     let run_id = new_run_id().map_err(std::io::Error::other)?;
     let directory = check.world.path(run_id.as_str());
@@ -155,7 +168,7 @@ fn prepare(
         run_id: run_id.clone(),
         argv,
         stdin,
-        lifeline_ms: None,
+        lifeline_ms,
         stdout: None,
         stderr: None,
         timeout_ms: None,
@@ -293,7 +306,7 @@ async fn stdin(check: &mut Check<'_>) -> Verdict {
 }
 
 /// Fails unless these are the bytes.
-fn same(talk: &Talk, what: &str, bytes: &[u8], heard: &Heard) -> Verdict {
+pub(super) fn same(talk: &Talk, what: &str, bytes: &[u8], heard: &Heard) -> Verdict {
     let differs = bytes.iter().zip(&heard.bytes).position(|(a, b)| a != b);
     match differs {
         None if heard.size == bytes.len() as u64 => Ok(()),
@@ -441,11 +454,23 @@ pub(super) struct Stubborn {
 
 /// Starts one, and waits until it is there.
 pub(super) async fn stubborn(check: &Check<'_>, talk: &mut Talk) -> Result<Stubborn, Finding> {
+    start(check, talk, STUBBORN, None, None).await
+}
+
+/// Starts a script that notes its processes in the file `$1` and prints `ready`, and waits for that.
+pub(super) async fn start(
+    check: &Check<'_>,
+    talk: &mut Talk,
+    script: &str,
+    stdin: Option<&[u8]>,
+    lifeline_ms: Option<u64>,
+) -> Result<Stubborn, Finding> {
     if check.ledger.borrow().broken(rules::LIVE) {
         return Err(Finding::skipped("it has to be seen that the command runs: see `output-is-live`"));
     }
     let file = format!("check-{:04x}", u16::from_ne_bytes(random()));
-    let (id, run) = begin(check, talk, place(check)?, shell(STUBBORN, &[&file]), None)?;
+    let argv = shell(script, &[&file]);
+    let (id, run) = begin_with(check, talk, place(check)?, argv, stdin, lifeline_ms)?;
     talk.wait("pass on what the command printed", FIRST, |talk| (talk.heard[0].size >= 6).then_some(()))
         .await?;
     Ok(Stubborn { id, run, file })

@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use crabbox_protocol::RunId;
 
 const LOADER: &str = include_str!("loader.sh");
 const RECORD: &str = include_str!("record.sh");
 const WRAP: &str = include_str!("wrap.sh");
+const LIFELINE: &str = include_str!("lifeline.sh");
 const KILL: &str = include_str!("kill.sh");
 
 /// What ends the script and begins its input.
@@ -115,12 +117,14 @@ pub(crate) enum UserCommand {
     Shell(OsString),
 }
 
-/// The script that runs the user's command.
+/// The script that runs the user's command. With `silence` signs of life follow on standard input, and the run is
+/// ended when none has come for so long.
 pub(crate) fn run_script(
     root: Option<&str>,
     run: &RunId,
     env: &BTreeMap<String, OsString>,
     command: &UserCommand,
+    silence: Option<Duration>,
 ) -> Vec<u8> {
     let mut script = Script::new(root);
     for (name, value) in env {
@@ -135,6 +139,11 @@ pub(crate) fn run_script(
                 "if command -v bash >/dev/null 2>&1; then set -- bash \"$@\"; else set -- sh \"$@\"; fi",
             );
         }
+    }
+    let seconds = silence.map(|silence| silence.as_secs().max(1).to_string());
+    script.line(&format!("cbx_silence={}", seconds.as_deref().unwrap_or_default()));
+    if silence.is_some() {
+        script.source(LIFELINE);
     }
     script.source(WRAP);
     script.finish()

@@ -1,5 +1,7 @@
 //! The scripts under every shell that this machine has.
 
+mod lifeline;
+
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -11,20 +13,25 @@ use crate::testing::shells;
 
 /// Starts the loader with a script on standard input, as a provider would.
 fn start(shell: &[&str], directory: &Path, script: &[u8]) -> Child {
+    let mut child = loader(shell, directory, &std::env::var_os("PATH").unwrap());
+    child.stdin.take().unwrap().write_all(script).unwrap();
+    child
+}
+
+/// Starts the loader, which waits for its script.
+fn loader(shell: &[&str], directory: &Path, path: &OsStr) -> Child {
     let argv = argv();
-    let mut child = Command::new(shell[0])
+    Command::new(shell[0])
         .args(&shell[1..])
         .args(&argv[1..])
         .current_dir(directory)
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("PATH", path)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(script).unwrap();
-    child
+        .unwrap()
 }
 
 fn run(shell: &[&str], directory: &Path, script: &[u8]) -> Output {
@@ -64,12 +71,15 @@ fn words_and_environment_arrive_byte_for_byte() {
         let mut words: Vec<OsString> = ["printf", "[%s]"].map(OsString::from).to_vec();
         words.extend(odd.iter().map(|word| OsString::from_vec(word.to_vec())));
         let env = BTreeMap::from([("V".to_owned(), OsString::from_vec(b"q'\n\xff$x".to_vec()))]);
-        let output =
-            run(shell, directory.path(), &run_script(None, &run_id(1), &env, &UserCommand::Argv(words)));
+        let output = run(
+            shell,
+            directory.path(),
+            &run_script(None, &run_id(1), &env, &UserCommand::Argv(words), None),
+        );
         let expected: Vec<u8> = odd.iter().flat_map(|word| [b"[", *word, b"]"].concat()).collect();
         assert_eq!(output.stdout, expected, "{shell:?}: {}", String::from_utf8_lossy(&output.stderr));
         let script =
-            run_script(None, &run_id(2), &env, &command(&["sh", "-c", "printf %s \"$V\"; cat; pwd"]));
+            run_script(None, &run_id(2), &env, &command(&["sh", "-c", "printf %s \"$V\"; cat; pwd"]), None);
         let output = run(shell, directory.path(), &script);
         let mut expected = b"q'\n\xff$x".to_vec();
         let workspace = directory.path().canonicalize().unwrap().join("ws");
@@ -92,7 +102,7 @@ fn the_exit_code_is_the_commands_own() {
             let output = run(
                 shell,
                 directory.path(),
-                &run_script(None, &run_id(3), &BTreeMap::new(), &command(words)),
+                &run_script(None, &run_id(3), &BTreeMap::new(), &command(words), None),
             );
             assert_eq!(output.status.code(), Some(code), "{shell:?} {words:?}");
             let said = String::from_utf8_lossy(&output.stderr);
@@ -105,6 +115,7 @@ fn the_exit_code_is_the_commands_own() {
             &run_id(4),
             &BTreeMap::new(),
             &UserCommand::Shell("a=4; exit $((a + 1))".into()),
+            None,
         );
         assert_eq!(run(shell, directory.path(), &script).status.code(), Some(5), "{shell:?}");
     }
@@ -119,7 +130,7 @@ fn a_run_is_killed_with_its_children_and_keeps_the_code_it_chose() {
         let mut child = start(
             shell,
             directory.path(),
-            &run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", text])),
+            &run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", text]), None),
         );
         let record = directory.path().join(".crabbox/runs").join(id.as_str());
         wait_for("the record", || record.exists());
@@ -140,6 +151,7 @@ fn a_command_that_ignores_sigterm_is_killed_all_the_same() {
         &id,
         &BTreeMap::new(),
         &command(&["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]),
+        None,
     );
     let mut child = start(&["sh"], directory.path(), &script);
     wait_for("the record", || directory.path().join(".crabbox/runs").join(id.as_str()).exists());
@@ -155,7 +167,7 @@ fn a_run_ends_itself_when_what_started_it_is_gone() {
         let id = run_id(7);
         let flag = directory.path().join("alive");
         let text = format!("while :; do touch {}; sleep 0.1; done", flag.display());
-        let script = run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", &text]));
+        let script = run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", &text]), None);
         std::fs::write(directory.path().join("script"), script).unwrap();
         // A shell between us and the loader, which is killed.
         let mut between = Command::new("sh")

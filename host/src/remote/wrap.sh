@@ -1,12 +1,12 @@
 # Runs "$@" in ws/ with nothing on standard input, and exits as it does.
-# Before: record.sh; the environment is set.
+# Before: record.sh; the environment is set; cbx_silence is empty, or what lifeline.sh says.
 #
 # The record is there before the command starts and until it has ended: whoever finds it can end the run.
 [ -d ws ] || mkdir -p ws || exit 125
 # When the process that started us is gone, nobody is left to end the run: it ends itself. What tells that the
 # run has ended in the usual way is the record: a signal that comes while a shell starts can be lost.
 cbx_watch=
-if [ "$cbx_group" != none ] && [ "$PPID" -gt 1 ] && kill -0 "$PPID" 2>/dev/null; then
+if [ -z "$cbx_silence" ] && [ "$cbx_group" != none ] && [ "$PPID" -gt 1 ] && kill -0 "$PPID" 2>/dev/null; then
   (
     trap '' HUP INT
     trap 'kill $! 2>/dev/null; exit' TERM
@@ -24,6 +24,7 @@ fi
 trap : HUP INT TERM QUIT
 # Some shells report a killed child on standard error, which is the command's.
 exec 3>&2 2>/dev/null
+[ -z "$cbx_silence" ] || cbx_begin
 cbx_found=
 (
   cd ws || exit 125
@@ -41,6 +42,7 @@ cbx_found=
   exec "$@"
 ) </dev/null 2>&3 3>&-
 cbx_code=$?
+[ -z "$cbx_silence" ] || cbx_over
 rm -f "$cbx_record"
 [ -z "$cbx_watch" ] || kill -s TERM "$cbx_watch" 2>/dev/null
 exit "$cbx_code"

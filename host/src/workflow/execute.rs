@@ -22,6 +22,20 @@ use crate::remote::{self, UserCommand};
 /// How long a run may take to end by itself after SIGTERM.
 const KILL_GRACE_MS: u64 = 5_000;
 
+/// How long the lease waits for a sign of life, where the provider carries them: a machine that is busy, a
+/// network that is changed and a daemon that is started again take less; a command that nobody waits for any
+/// more costs more.
+const ORPHAN_GRACE: Duration = Duration::from_secs(120);
+
+/// How many signs of life are sent meanwhile: some may be late or lost.
+const SIGNS: u32 = 8;
+
+/// How long the lease waits: in a debug build `CRABBOX_ORPHAN_GRACE=SECONDS` says it for a test.
+fn orphan_grace() -> Duration {
+    let test = std::env::var("CRABBOX_ORPHAN_GRACE").ok().filter(|_| cfg!(debug_assertions));
+    test.and_then(|seconds| seconds.parse().ok()).map_or(ORPHAN_GRACE, Duration::from_secs)
+}
+
 /// The user's command and what goes with it.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
@@ -48,20 +62,23 @@ impl Held<'_> {
     /// Runs the command and relays its output. An error says that its end is not known, or that it never ran.
     pub(super) async fn execute(&mut self, job: &Job, interrupts: &mut Interrupts) -> Result<Ran> {
         let begun = Instant::now();
+        let session = self.session().await?;
+        let by_path = session.feature(feature::OUTPUT_PATHS);
+        let silence = session.feature(feature::LIFELINE).then(orphan_grace);
         let run = self.run.as_ref().ok_or_else(|| Error::failure("a command needs a run"))?;
         let (run_id, directory) = (run.id().clone(), run.path().to_owned());
         let lease = self.claim.lease.clone();
         let mut env = job.env.clone();
         env.insert("CRABBOX_LEASE_ID".to_owned(), lease.id.as_str().into());
         env.insert("CRABBOX_SLUG".to_owned(), lease.slug.clone().into());
-        let script = remote::run_script(lease.root.as_deref(), &run_id, &env, &job.command);
+        let script = remote::run_script(lease.root.as_deref(), &run_id, &env, &job.command, silence);
         let script_file = run.file("script", |out| out.write_all(&script))?;
 
         self.note_run(&run_id, false)?;
-        let by_path = self.session().await?.feature(feature::OUTPUT_PATHS);
         let mut relay = Relay::live(by_path.then_some(directory.as_path()))?;
         let mut params = run_params(Some(lease), run_id.clone(), Some(script_file.clone()), &relay);
         params.timeout_ms = job.timeout.map(ms);
+        params.lifeline_ms = silence.map(|silence| ms(silence / SIGNS));
         let heartbeat = self.heartbeat();
         let answer = {
             let ask = Ask {

@@ -1,0 +1,98 @@
+# Signs of life: lines on standard input. When it ends, or when none has come for cbx_silence seconds, whoever
+# wanted the run is gone, and the run is ended. wrap.sh calls `cbx_begin` before the command, and `cbx_over` after.
+
+# Sets cbx_left to what is alive of the run, but for the wrapper and for cbx_own with its children: the members
+# of the group, and where there is /proc also what has CRABBOX_RUN_ID in its environment.
+cbx_look() {
+  cbx_left=
+  if [ -r /proc/self/stat ]; then
+    cbx_tagged=$(grep -ls "CRABBOX_RUN_ID=$cbx_run" /proc/[0-9]*/environ)
+    for cbx_file in /proc/[0-9]*; do
+      { IFS= read -r cbx_stat <"$cbx_file/stat"; } 2>/dev/null || continue
+      set -- "${cbx_file#/proc/}" ${cbx_stat##*")"}
+      case $cbx_tagged in *"$cbx_file/environ"*) cbx_of=$cbx_group ;; *) cbx_of=$4 ;; esac
+      cbx_see "$1" "$3" "$cbx_of" "$2"
+    done
+  else
+    cbx_list=$(ps -A -o pid=,ppid=,pgid=,stat=)
+    while read -r cbx_pid cbx_parent cbx_of cbx_state; do
+      cbx_see "$cbx_pid" "$cbx_parent" "$cbx_of" "$cbx_state"
+    done <<END
+$cbx_list
+END
+  fi
+}
+cbx_see() {
+  [ "$3" = "$cbx_group" ] && [ "$1" != $$ ] || return 0
+  case " $cbx_own " in *" $1 "* | *" $2 "*) return 0 ;; esac
+  case $4 in Z* | X*) ;; *) cbx_left="$cbx_left $1" ;; esac
+}
+cbx_pause() {
+  sleep 0.1 2>/dev/null || { sleep 1; cbx_tenths=$((cbx_tenths + 9)); }
+  cbx_tenths=$((cbx_tenths + 1))
+}
+# Ends all of the run: SIGTERM, and after 5 s SIGKILL. The wrapper is told first: it waits until that is done.
+cbx_end() {
+  trap '' TERM
+  kill -s USR1 $$
+  cbx_own=$(exec sh -c 'echo $PPID')
+  cbx_tenths=0
+  while cbx_look; [ -n "$cbx_left" ] && [ "$cbx_tenths" -lt 150 ]; do
+    [ "$cbx_tenths" != 0 ] || kill -s TERM $cbx_left
+    [ "$cbx_tenths" -lt 50 ] || kill -s KILL $cbx_left
+    cbx_pause
+  done
+  # Where the wrapper is alive it does this itself, after the command.
+  kill -0 $$ || rm -f "$cbx_record"
+}
+# Counts seconds in which this machine was awake. SIGUSR1 is a sign of life.
+cbx_count() {
+  trap '' HUP INT
+  trap 'kill $! 2>/dev/null; exit' TERM
+  cbx_silent=0
+  trap cbx_silent=0 USR1
+  cbx_near=
+  [ "$PPID" -le 1 ] || ! kill -0 "$PPID" || cbx_near=1
+  while [ -e "$cbx_record" ] && [ "$cbx_silent" -lt "$cbx_silence" ]; do
+    [ -z "$cbx_near" ] || kill -0 "$PPID" || break
+    cbx_silent=$((cbx_silent + 1))
+    sleep 1 &
+    # The first may have been cut short by a sign of life.
+    wait $!
+    wait $!
+  done
+  [ ! -e "$cbx_record" ] || cbx_end
+}
+cbx_read() {
+  trap '' HUP INT USR1
+  while IFS= read -r cbx_line; do kill -s USR1 "$cbx_watch"; done
+  kill -s TERM "$cbx_watch"
+  cbx_end
+}
+cbx_begin() {
+  # Where the signal was ignored when this shell began it cannot be heard, and the end of input alone counts.
+  cbx_ending=
+  trap cbx_ending=1 USR1
+  kill -s USR1 $$
+  [ -n "$cbx_ending" ] || cbx_silence=999999999
+  # Until the counter expects it, it must not end it.
+  trap '' USR1
+  cbx_count </dev/null >/dev/null 2>&1 3>&- &
+  cbx_watch=$!
+  cbx_ending=
+  trap cbx_ending=1 USR1
+  # What runs in the background has no standard input, unless it is told which.
+  exec 4<&0 </dev/null
+  cbx_read <&4 >/dev/null 2>&1 3>&- 4<&- &
+  cbx_reader=$!
+  exec 4<&-
+}
+cbx_over() {
+  cbx_own="$$ $cbx_watch $cbx_reader"
+  cbx_tenths=0
+  # The command may be what sent the signal: then nobody ends the rest, and it is not waited for without end.
+  while [ -n "$cbx_ending" ] && [ "$cbx_tenths" -lt 200 ] && cbx_look && [ -n "$cbx_left" ]; do cbx_pause; done
+  # A reader that ends the run is not stopped by this: it sees that nothing is left.
+  kill -s TERM "$cbx_reader"
+  wait "$cbx_reader"
+}
