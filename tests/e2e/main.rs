@@ -10,6 +10,7 @@ mod docs;
 mod first_run;
 mod flood;
 mod lease;
+mod lifeline;
 mod matrix;
 mod nomad;
 mod output;

@@ -115,9 +115,26 @@ fn check_all(modes: &[(&str, &[&str])], more: &[&str]) {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// What is wrong with signs of life breaks nothing else.
+#[test]
+fn signs_of_life_that_are_none_are_told_by_their_rule() {
+    for (mode, breaks) in [
+        ("mute run", "lifeline-beats"),
+        ("hoarse run", "lifeline-beats"),
+        ("hasty run", "lifeline-beats"),
+        ("clinging run", "lifeline-closes"),
+    ] {
+        let world = World::rude(mode);
+        let (code, report) = report(&world, &world.bin().join("crabbox-provider-rude"), &[]);
+        let found: BTreeSet<_> = rules(&report, "fail").union(&rules(&report, "warn")).copied().collect();
+        assert_eq!((code, found), (1, BTreeSet::from([breaks])), "{mode}: {report:#}");
+        assert!(!world.reached().is_empty(), "{mode}");
+    }
+}
+
 #[test]
 fn where_the_rude_provider_is_not_rude_it_passes() {
-    for mode in ["", "blind resolve"] {
+    for mode in ["", "blind resolve", "lifeline run"] {
         let world = World::rude(mode);
         let (code, report) = report(&world, &world.bin().join("crabbox-provider-rude"), &[]);
         assert_passes(&report, code);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::place;
+use crate::{lifeline, place};
 
 /// The directory of a lease. Only what looks like an id becomes part of a path.
 pub(crate) fn directory(id: &str) -> Result<PathBuf, String> {
@@ -44,6 +44,7 @@ pub(crate) fn resolve(params: &Value) -> Result<Value, String> {
 
 pub(crate) fn release(params: &Value) -> Result<Value, String> {
     let directory = of(params)?;
+    lifeline::end_all();
     match fs::remove_dir_all(directory) {
         Ok(()) => Ok(json!({"outcome": "released"})),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(json!({"outcome": "absent"})),

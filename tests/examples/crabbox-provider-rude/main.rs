@@ -12,6 +12,7 @@
 //! - `leases/`: the leases.
 
 mod lease;
+mod lifeline;
 mod modes;
 mod run;
 
@@ -47,8 +48,11 @@ fn main() -> ExitCode {
         let Ok(request) = line.and_then(|line| Ok(serde_json::from_str::<Value>(&line)?)) else { break };
         if request["id"].is_u64() {
             serve(&modes, &request);
+        } else {
+            lifeline::note(&request);
         }
     }
+    lifeline::close_all();
     // The end of the input means: end now. The wrapper on the lease sees to what runs there.
     exit(0)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::{Value, json};
 
-use crate::{answer, complain, lease, manifest, place, read, respond, run, send, write};
+use crate::{answer, complain, lease, lifeline, manifest, place, read, respond, run, send, write};
 
 /// How to misbehave, and when.
 #[derive(Debug, Default)]
@@ -91,10 +91,11 @@ impl Modes {
 
     /// The features that it declares.
     pub(crate) fn features(&self) -> Vec<&'static str> {
-        let cancel = self.has(&["stubborn", "deaf"]).then_some("cancel");
+        let lifeline = self.has(&lifeline::WORDS).then_some("lifeline");
+        let cancel = (self.has(&["stubborn", "deaf"]) || lifeline.is_some()).then_some("cancel");
         // Where it is the notifications that go wrong, there are no paths.
         let by_path = !self.has(&["surrogate", "both-ways", "after", "die"]);
-        cancel.into_iter().chain(by_path.then_some("outputPaths")).collect()
+        cancel.into_iter().chain(lifeline).chain(by_path.then_some("outputPaths")).collect()
     }
 
     /// How long it says that a lease may take to appear.
@@ -242,6 +243,7 @@ pub(crate) fn misbehave(modes: &Modes, mode: &Mode, request: &Value) {
         "code" => respond(request, Ok(json!({"exitCode": mode.number}))),
         "nothing" => respond(request, Ok(json!({}))),
         "refuse" => respond(request, Err("no room".to_owned())),
+        word if lifeline::WORDS.contains(&word) => lifeline::start(request, word, mode.number.max(1)),
         "escapes" => escapes(modes, method, request),
         // What was made, and what was not.
         "lease-exit" => {
