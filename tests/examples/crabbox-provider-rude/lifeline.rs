@@ -23,11 +23,14 @@ pub(crate) const WORDS: [&str; 5] = ["lifeline", "mute", "hoarse", "hasty", "cli
 /// sends SIGUSR1.
 const KEEPER: &str = r#"fifo=$1; shift
 echo $$ >"$fifo.pid"
-trap 'exec 9>&-' USR1
+trap 'closed=1; exec 9>&-' USR1
 exec 9<>"$fifo" 8<"$fifo"
 "$@" <&8 8<&- 9>&- &
 exec 8<&-
-while :; do wait $!; code=$?; kill -0 $! 2>/dev/null || break; done
+wait $!
+code=$?
+# The signal may have come before the end, or after it, when there is nothing more to wait for.
+if [ "$closed" ]; then wait $!; again=$?; [ $again = 127 ] || code=$again; fi
 echo $code >"$fifo.new"; mv "$fifo.new" "$fifo.code""#;
 
 /// By request, the runs whose input is open. Dropping the sender closes it; the receiver ends when it is closed.
