@@ -122,7 +122,7 @@ impl Allocation {
             "DesiredStatus": self.desired,
             "DesiredTransition": {
                 "ForceReschedule": null, "Migrate": null, "MigrateDisablePlacement": null,
-                "NoShutdownDelay": null, "Reschedule": null,
+                "NoShutdownDelay": null, "Reschedule": (!self.followup.is_empty()).then_some(true),
             },
             "EvalID": self.evaluation,
             "FollowupEvalID": self.followup,
@@ -277,6 +277,7 @@ impl Event<'_> {
             Event::Received => ("Received", "Task received by client".to_owned()),
             Event::Setup => {
                 event["Message"] = json!("Building Task Directory");
+                event["Details"] = json!({ "message": "Building Task Directory" });
                 ("Task Setup", "Building Task Directory".to_owned())
             }
             Event::Started => ("Started", "Task started by client".to_owned()),
@@ -301,6 +302,8 @@ impl Event<'_> {
             Event::Restarting(delay) => {
                 event["RestartReason"] = json!("Restart within policy");
                 event["StartDelay"] = json!(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX));
+                event["Details"] = json!({ "restart_reason": "Restart within policy",
+                    "start_delay": delay.as_nanos().to_string() });
                 ("Restarting", format!("Task restarting in {}s", delay.as_secs_f64()))
             }
             Event::NotRestarting(reason) => {
@@ -312,6 +315,7 @@ impl Event<'_> {
             Event::Killing(timeout) => {
                 event["KillTimeout"] = json!(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
                 let timeout = timeout.as_secs_f64();
+                event["Details"] = json!({ "kill_timeout": format!("{timeout}s") });
                 ("Killing", format!("Sent interrupt. Waiting {timeout}s before force killing"))
             }
             Event::Killed => ("Killed", "Task successfully killed".to_owned()),

@@ -323,7 +323,6 @@ pub(super) fn reschedule(agent: &Arc<Agent>, failed: &str) {
             state.update(&failed, |it| {
                 it.next.clone_from(&new);
                 it.desired = "stop";
-                it.desired_description = "alloc was rescheduled because it failed";
             });
             state.change_evaluation(&evaluation, |it| {
                 it.insert("Status".to_owned(), json!("complete"));

@@ -68,6 +68,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(agent: A
     let connection = hyper::server::conn::http1::Builder::new()
         // Go's default for the header of a request, with which the query of an exec is limited.
         .max_buf_size(1 << 20)
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     // A connection that is cut is an error here, and meant.

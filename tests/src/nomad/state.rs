@@ -138,7 +138,8 @@ impl State {
         let (due, blocked) = (waits("pending"), waits("blocked"));
         let status = match () {
             () if endless && !stopped => "running",
-            () if stopped && !live => "dead",
+            // At once, though its processes may take their time.
+            () if stopped => "dead",
             () if live => "running",
             () if blocked => "running",
             () if due => "pending",
