@@ -5,7 +5,7 @@
 //! manifest, configuration and its schema, cancellation, output, progress, exactly one response for
 //! every request, errors with kind, hint and causes, and an end that leaves no process behind.
 //!
-//! [`testing`] has a host for the tests of a provider's executable.
+//! With the feature `http` there is a client for the API of a backend. [`testing`] has a host for the tests of a provider's executable.
 //!
 //! All of a small provider, a directory for each lease:
 //!
@@ -33,6 +33,8 @@ mod session;
 mod stdio;
 
 pub mod group;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod processes;
 pub mod testing;
 

@@ -8,7 +8,7 @@ use crabbox_provider_kit::protocol::{Problem, Secret};
 use sha2::{Digest as _, Sha256};
 
 use crate::address::Address;
-use crate::api::Tls;
+use crate::api::{Tls, tls};
 use crate::config::Config;
 
 /// Where the workspace is when nothing is configured and the driver gives the task a file system of its own.
@@ -98,7 +98,7 @@ impl Settings {
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let address = address(config.address.as_deref()).map_err(|problem| problems.push(problem)).ok();
-        let tls = Tls::new(&config).map_err(|wrong| problems.extend(wrong)).ok();
+        let tls = tls::read(&config).map_err(|wrong| problems.extend(wrong)).ok();
         let mut text = |key: &str, value: &str, fit: fn(&str) -> Result<(), &'static str>| {
             if let Err(what) = fit(value) {
                 problems.push(problem(key, format!("`{}` {what}", value.escape_debug())));

@@ -2,22 +2,20 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use crabbox_provider_kit::http::header::{CONTENT_TYPE, HeaderValue};
+use crabbox_provider_kit::http::{
+    Answer, Bytes, HeaderMap, Http, Method, Place, Query, Refusal, StatusCode, Stream, with_query,
+};
 use crabbox_provider_kit::protocol::Secret;
 use crabbox_provider_kit::{Error, Result};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::Request;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::connect::{Connector, Stream};
-use super::path::{Query, with_query};
-use super::{Refusal, failure, types};
+use super::{refused, types};
+use crate::address::Address;
 use crate::settings::Settings;
 
 /// How long a request may take that has nothing to wait for.
@@ -32,15 +30,10 @@ const PAUSES: &[Duration] = &[
     Duration::from_secs(4),
 ];
 
-/// The longest answer that is read: a list of many jobs has megabytes.
-const LONGEST: usize = 64 << 20;
-
 /// A Nomad agent, and as whom and where we speak to it.
 #[derive(Debug)]
 pub(crate) struct Api {
-    client: Client<Connector, Full<Bytes>>,
-    connector: Connector,
-    origin: String,
+    http: Http,
     region: Option<String>,
     namespace: String,
     token: Option<Secret<String>>,
@@ -59,15 +52,21 @@ pub(crate) struct Reply<T> {
 impl Api {
     /// Connects to nothing yet.
     pub(crate) fn new(settings: &Settings) -> Self {
-        let connector = Connector::new(&settings.address, settings.tls.clone());
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .build(connector.clone());
+        let place = match &settings.address {
+            Address::Tcp { host, port, .. } => {
+                Place::Tcp { host: host.clone(), port: *port, tls: settings.tls.clone() }
+            }
+            Address::Unix(path) => Place::Unix(path.clone()),
+        };
+        let name = format!("the Nomad agent at {}", settings.address);
+        let mut http = Http::new(name, settings.address.origin(), place).tls_hint(
+            "check `caCert`, `caPath` and `tlsServerName`, and `clientCert` and `clientKey` if the agent wants them",
+        );
+        if let Some(token) = &settings.token {
+            http = http.conceal(token.clone());
+        }
         Self {
-            client,
-            connector,
-            origin: settings.address.origin(),
+            http,
             region: settings.configured_region.clone(),
             namespace: settings.namespace.clone(),
             token: settings.token.clone(),
@@ -91,7 +90,7 @@ impl Api {
     /// As [`get`](Self::get).
     pub(crate) async fn find<T: DeserializeOwned>(&self, path: &str, query: &Query<'_>) -> Result<Option<T>> {
         match self.send(Method::GET, path, query, None, PATIENCE).await? {
-            Ok((_, body)) => Ok(Some(self.decode(path, &body)?)),
+            Ok(answer) => Ok(Some(self.decode(path, &answer.body)?)),
             Err(refusal) if refusal.status == StatusCode::NOT_FOUND => Ok(None),
             Err(refusal) => Err(self.error(&refusal)),
         }
@@ -121,7 +120,7 @@ impl Api {
     /// What happened on the way.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Result<T, Refusal>> {
         match self.send(Method::GET, path, &[], None, PATIENCE).await? {
-            Ok((_, body)) => Ok(Ok(self.decode(path, &body)?)),
+            Ok(answer) => Ok(Ok(self.decode(path, &answer.body)?)),
             Err(refusal) => Ok(Err(refusal)),
         }
     }
@@ -130,7 +129,7 @@ impl Api {
     pub(crate) async fn register(&self, job: &Value) -> Result<Result<types::Registered, Refusal>> {
         let body = serde_json::json!({"Job": job, "EnforceIndex": true, "JobModifyIndex": 0});
         match self.send(Method::PUT, "/v1/jobs", &[], Some(encode(&body)?), PATIENCE).await? {
-            Ok((_, body)) => Ok(Ok(self.decode("/v1/jobs", &body)?)),
+            Ok(answer) => Ok(Ok(self.decode("/v1/jobs", &answer.body)?)),
             Err(refusal) => Ok(Err(refusal)),
         }
     }
@@ -150,13 +149,13 @@ impl Api {
 
     /// A new connection to the agent, and the request target and headers for a WebSocket over it.
     pub(crate) async fn upgrade(&self, path: &str, query: &Query<'_>) -> Result<(Stream, Request<()>)> {
-        let target = self.target(path, query);
-        let websocket = target.replacen("http", "ws", 1);
-        let mut request = Request::get(websocket).body(()).map_err(|error| self.misshapen(&error))?;
+        let websocket =
+            format!("{}{}", self.http.origin().replacen("http", "ws", 1), self.target(path, query));
+        let mut request = Request::get(websocket)
+            .body(())
+            .map_err(|error| Error::internal("a request could not be made").cause(error))?;
         self.sign(request.headers_mut())?;
-        let stream =
-            self.connector.connect().await.map_err(|error| failure::connecting(&self.origin, &error))?;
-        Ok((stream, request))
+        Ok((self.http.connect().await?, request))
     }
 
     /// Whether there is a token.
@@ -171,12 +170,12 @@ impl Api {
 
     /// What a refusal means to the host.
     pub(crate) fn error(&self, refusal: &Refusal) -> Error {
-        refusal.error(self.has_token(), &self.token_env)
+        refused::error(refusal, self.has_token(), &self.token_env)
     }
 
     /// A refusal, from its status and body: without the token, short, in one line.
     pub(crate) fn refusal(&self, status: StatusCode, body: &[u8]) -> Refusal {
-        Refusal::new(status, body, self.token.as_ref().map(|token| token.expose().as_str()))
+        self.http.refusal(status, body)
     }
 
     async fn call<B: Serialize, T: DeserializeOwned>(
@@ -189,7 +188,10 @@ impl Api {
     ) -> Result<Reply<T>> {
         let body = body.map(encode).transpose()?;
         match self.send(method, path, query, body, patience).await? {
-            Ok((index, body)) => Ok(Reply { body: self.decode(path, &body)?, index }),
+            Ok(answer) => {
+                let index = answer.header("x-nomad-index").and_then(|value| value.parse().ok()).unwrap_or(0);
+                Ok(Reply { body: self.decode(path, &answer.body)?, index })
+            }
             Err(refusal) => Err(self.error(&refusal)),
         }
     }
@@ -203,60 +205,29 @@ impl Api {
         query: &Query<'_>,
         body: Option<Bytes>,
         patience: Duration,
-    ) -> Result<Result<(u64, Bytes), Refusal>> {
+    ) -> Result<Result<Answer, Refusal>> {
+        let target = self.target(path, query);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.sign(&mut headers)?;
+        let body = body.unwrap_or_default();
         for pause in PAUSES {
-            match self.send_once(method.clone(), path, query, body.clone(), patience).await? {
-                Err(refusal) if refusal.is_too_early() => sleep(*pause).await,
+            match self.http.send(method.clone(), &target, headers.clone(), body.clone(), patience).await? {
+                Err(refusal) if refused::is_too_early(&refusal) => sleep(*pause).await,
                 answer => return Ok(answer),
             }
         }
-        self.send_once(method, path, query, body, patience).await
-    }
-
-    async fn send_once(
-        &self,
-        method: Method,
-        path: &str,
-        query: &Query<'_>,
-        body: Option<Bytes>,
-        patience: Duration,
-    ) -> Result<Result<(u64, Bytes), Refusal>> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(self.target(path, query))
-            .body(Full::new(body.unwrap_or_default()))
-            .map_err(|error| self.misshapen(&error))?;
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.sign(request.headers_mut())?;
-        let exchange = async {
-            let response = self.client.request(request).await;
-            let response = response.map_err(|error| failure::sending(&self.origin, &error))?;
-            let (head, body) = response.into_parts();
-            let read = Limited::new(body, LONGEST).collect().await;
-            let body = read.map_err(|error| failure::reading(&self.origin, &*error))?.to_bytes();
-            Ok((head, body))
-        };
-        let late = |_| {
-            let message =
-                format!("the Nomad agent at {} did not answer within {} s", self.origin, patience.as_secs());
-            Err(Error::unavailable(message).retryable(true))
-        };
-        let (head, body) = timeout(patience, exchange).await.unwrap_or_else(late)?;
-        if head.status != StatusCode::OK {
-            return Ok(Err(self.refusal(head.status, &body)));
-        }
-        let index = head.headers.get("x-nomad-index").and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Ok((index.unwrap_or(0), body)))
+        self.http.send(method, &target, headers, body, patience).await
     }
 
     fn target(&self, path: &str, query: &Query<'_>) -> String {
         let region = self.region.as_deref().map(|region| ("region", region));
         let whose = region.into_iter().chain([("namespace", self.namespace.as_str())]);
         // What is asked for explicitly comes first and wins: Go takes the first of two.
-        format!("{}{}", self.origin, with_query(path, query.iter().copied().chain(whose)))
+        with_query(path, query.iter().copied().chain(whose))
     }
 
-    fn sign(&self, headers: &mut hyper::HeaderMap) -> Result<()> {
+    fn sign(&self, headers: &mut HeaderMap) -> Result<()> {
         if let Some(token) = &self.token {
             let mut value = HeaderValue::from_str(token.expose()).map_err(|_| {
                 Error::config_invalid(format!(
@@ -274,12 +245,8 @@ impl Api {
         serde_json::from_slice(body).map_err(|error| {
             Error::provider(format!("the answer to {path} is not what a Nomad agent answers"))
                 .cause(error)
-                .hint(format!("is {} a Nomad agent?", self.origin))
+                .hint(format!("is {} a Nomad agent?", self.http.origin()))
         })
-    }
-
-    fn misshapen(&self, error: &dyn std::fmt::Display) -> Error {
-        Error::internal("a request could not be made").cause(error)
     }
 }
 

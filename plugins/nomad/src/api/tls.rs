@@ -3,52 +3,43 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crabbox_provider_kit::http::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use crabbox_provider_kit::http::rustls::crypto::{
+    CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use crabbox_provider_kit::http::rustls::pki_types::pem::PemObject as _;
+use crabbox_provider_kit::http::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use crabbox_provider_kit::http::rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+use crabbox_provider_kit::http::{Tls, authorities};
 use crabbox_provider_kit::problem;
 use crabbox_provider_kit::protocol::Problem;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use crate::config::Config;
 
-/// TLS as it was configured. TLS 1.2 at least, which is what Nomad accepts; HTTP/1.1 only, as exec needs it.
-#[derive(Clone)]
-pub(crate) struct Tls {
-    /// What rustls works with.
-    pub(crate) client: Arc<ClientConfig>,
-    /// The name in the agent's certificate, where it is not the address's host.
-    pub(crate) server_name: Option<ServerName<'static>>,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("server_name", &self.server_name).finish_non_exhaustive()
+/// Reads the files that the configuration names. TLS 1.2 at least, which is what Nomad accepts; HTTP/1.1 only, as
+/// exec needs it.
+///
+/// # Errors
+///
+/// Everything that is wrong, each with its key.
+pub(crate) fn read(config: &Config) -> Result<Tls, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let roots = roots(config, &mut problems);
+    let identity = identity(config).map_err(|problem| problems.push(problem)).ok().flatten();
+    let server_name = config.tls_server_name.as_ref().filter(|name| !name.is_empty()).map(|name| {
+        ServerName::try_from(name.clone())
+            .map_err(|_| problem("tlsServerName", format!("`{}` is not a name", name.escape_debug())))
+    });
+    let server_name = server_name.transpose().map_err(|problem| problems.push(problem)).ok().flatten();
+    if !problems.is_empty() {
+        return Err(problems);
     }
-}
-
-impl Tls {
-    /// Reads the files that the configuration names.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong, each with its key.
-    pub(crate) fn new(config: &Config) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let roots = roots(config, &mut problems);
-        let identity = identity(config).map_err(|problem| problems.push(problem)).ok().flatten();
-        let server_name = config.tls_server_name.as_ref().filter(|name| !name.is_empty()).map(|name| {
-            ServerName::try_from(name.clone())
-                .map_err(|_| problem("tlsServerName", format!("`{}` is not a name", name.escape_debug())))
-        });
-        let server_name = server_name.transpose().map_err(|problem| problems.push(problem)).ok().flatten();
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let client = client(config, roots, identity).map_err(|problem| vec![problem])?;
-        Ok(Self { client: Arc::new(client), server_name })
-    }
+    let client = client(config, roots, identity).map_err(|problem| vec![problem])?;
+    Ok(Tls { client: Arc::new(client), server_name })
 }
 
 /// A certificate with those above it, and its key.
@@ -112,7 +103,7 @@ fn roots(config: &Config, problems: &mut Vec<Problem>) -> RootCertStore {
     });
     problems.extend([file, directory].into_iter().filter_map(Result::err));
     if config.ca_cert.is_none() && config.ca_path.is_none() && is_https(config) {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return authorities();
     }
     roots
 }

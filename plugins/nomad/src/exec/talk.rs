@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use crabbox_provider_kit::http::Bytes;
 use crabbox_provider_kit::protocol::{ErrorKind, Remote};
 use crabbox_provider_kit::{Error, Result, Sink};
 use futures_util::StreamExt as _;

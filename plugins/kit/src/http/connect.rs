@@ -1,5 +1,6 @@
-//! A connection to the agent: TCP, TLS over it, or a socket of this machine. Nothing else is ever connected to.
+//! A connection to the one address: TCP, TLS over it, or a socket of this machine. Nothing else is ever connected to.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -15,52 +16,93 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::Tls;
-use crate::address::Address;
+use crate::{Error, Result};
 
 /// How long a connection may take.
 const CONNECTING: Duration = Duration::from_secs(10);
 
-/// Makes connections to the one address.
+/// Where an API is served.
 #[derive(Debug, Clone)]
-pub(crate) struct Connector(Arc<Way>);
-
-#[derive(Debug)]
-enum Way {
-    Tcp { host: String, port: u16, tls: Option<Tls> },
+pub enum Place {
+    /// A port of a machine.
+    Tcp {
+        /// A name or an IP address; one of version 6 has no brackets.
+        host: String,
+        /// The port.
+        port: u16,
+        /// How TLS is spoken there, if it is.
+        tls: Option<Tls>,
+    },
+    /// A socket on this machine, over which plain HTTP is spoken.
     Unix(PathBuf),
 }
 
+/// How TLS is spoken.
+#[derive(Clone)]
+pub struct Tls {
+    /// Whom we trust, and who we are. It must not offer HTTP/2.
+    pub client: Arc<ClientConfig>,
+    /// The name that the certificate has to bear, where it is not the host's.
+    pub server_name: Option<ServerName<'static>>,
+}
+
+impl Tls {
+    /// TLS 1.2 at least, with the authorities that this machine trusts.
+    ///
+    /// # Errors
+    ///
+    /// `internal`, should the cryptography not be there.
+    pub fn of_this_machine() -> Result<Self> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::internal("TLS does not work").cause(error))?;
+        let client = builder.with_root_certificates(authorities()).with_no_client_auth();
+        Ok(Self { client: Arc::new(client), server_name: None })
+    }
+}
+
+/// The certificate authorities that this machine trusts. Reading them takes some milliseconds.
+pub fn authorities() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+/// Makes connections to one place.
+#[derive(Debug, Clone)]
+pub(super) struct Connector(pub(super) Arc<Place>);
+
 /// Bytes both ways.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// A connection to the agent.
-pub(crate) type Stream = Box<dyn Io>;
+/// A connection.
+pub type Stream = Box<dyn Io>;
 
 impl Connector {
-    pub(crate) fn new(address: &Address, tls: Option<Tls>) -> Self {
-        Self(Arc::new(match address {
-            Address::Tcp { host, port, .. } => Way::Tcp { host: host.clone(), port: *port, tls },
-            Address::Unix(path) => Way::Unix(path.clone()),
-        }))
-    }
-
     /// Connects.
     ///
     /// # Errors
     ///
     /// `TimedOut` after ten seconds, `InvalidData` when TLS fails.
-    pub(crate) async fn connect(&self) -> io::Result<Stream> {
+    pub(super) async fn connect(&self) -> io::Result<Stream> {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection within 10 s");
         timeout(CONNECTING, self.0.connect()).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
     }
 }
 
-impl Way {
+impl Place {
     async fn connect(&self) -> io::Result<Stream> {
         let (host, port, tls) = match self {
             Self::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
@@ -96,7 +138,7 @@ impl tower_service::Service<Uri> for Connector {
 }
 
 /// A connection in hyper's pool.
-pub(crate) struct Pooled(TokioIo<Stream>);
+pub(super) struct Pooled(TokioIo<Stream>);
 
 impl Connection for Pooled {
     fn connected(&self) -> Connected {

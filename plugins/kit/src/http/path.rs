@@ -6,15 +6,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A request's parameters.
-pub(crate) type Query<'a> = [(&'a str, &'a str)];
+pub type Query<'a> = [(&'a str, &'a str)];
 
 /// One segment of a path.
-pub(crate) fn segment(text: &str) -> String {
+pub fn segment(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
 /// A path with its query.
-pub(crate) fn with_query<'a>(path: &str, query: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub fn with_query<'a>(path: &str, query: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut all = path.to_owned();
     for (number, (name, value)) in query.into_iter().enumerate() {
         all.push(if number == 0 { '?' } else { '&' });

@@ -1,0 +1,113 @@
+//! What went wrong between us and an API, in words for people and a kind for the host. No secrets in any of it.
+
+use std::error::Error as StdError;
+use std::io;
+
+use hyper::StatusCode;
+
+use super::Http;
+use crate::Error;
+
+/// The most characters of a text of somebody else that are passed on.
+const LONGEST: usize = 600;
+
+/// The most bytes of a refusal that are looked at.
+const LONGEST_BODY: usize = 4096;
+
+/// An answer with another status than 200 to 299.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// Its status.
+    pub status: StatusCode,
+    /// What it said, up to 4 KiB, without secrets.
+    pub body: String,
+    /// The same in one short line.
+    pub text: String,
+}
+
+impl Refusal {
+    pub(super) fn new<'a>(status: StatusCode, body: &[u8], secrets: impl Iterator<Item = &'a str>) -> Self {
+        let mut body = String::from_utf8_lossy(body).into_owned();
+        // Before it is cut: half a secret is not recognised.
+        for secret in secrets.filter(|secret| secret.len() >= 4) {
+            body = body.replace(secret, "[secret]");
+        }
+        if let Some(end) = (LONGEST_BODY..body.len()).find(|at| body.is_char_boundary(*at)) {
+            body.truncate(end);
+        }
+        Self { status, text: one_line(&body), body }
+    }
+
+    /// Whether we were not let in, or not allowed to do this: 401 or 403.
+    pub fn is_denial(&self) -> bool {
+        matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+}
+
+/// No connection.
+pub(super) fn connecting(http: &Http, error: &io::Error) -> Error {
+    let is_tls = error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>());
+    match is_tls {
+        true => {
+            Error::config_invalid(format!("TLS with {} failed", http.name)).cause(error).hint(&http.tls_hint)
+        }
+        false => Error::unavailable(format!("cannot connect to {}", http.name))
+            .cause(error)
+            .hint("is it running, and is the address right?")
+            .retryable(true),
+    }
+}
+
+/// No answer.
+pub(super) fn sending(http: &Http, error: &hyper_util::client::legacy::Error) -> Error {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let (true, Some(error)) = (error.is_connect(), cause.downcast_ref::<io::Error>()) {
+            return connecting(http, error);
+        }
+        source = cause.source();
+    }
+    reading(http, error)
+}
+
+/// No answer, or half of one.
+pub(super) fn reading(http: &Http, error: &(dyn StdError + 'static)) -> Error {
+    Error::unavailable(format!("the connection to {} broke", http.name))
+        .cause(deepest(error))
+        .hint("is the address right, and is it one with or without TLS?")
+        .retryable(true)
+}
+
+/// What is at the bottom of an error: the layers above it say only that there was one.
+fn deepest(error: &(dyn StdError + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// Text of somebody else in one short line, without control characters.
+pub fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| word.replace(char::is_control, "\u{fffd}"));
+    let line = words.collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_echoes_a_secret_does_not_pass_it_on() {
+        let refused = |body: &[u8]| Refusal::new(StatusCode::FORBIDDEN, body, ["s3cr3t-token"].into_iter());
+        assert_eq!(refused(b"bad token s3cr3t-token\n\x1b[31m!").text, "bad token [secret] \u{fffd}[31m!");
+        let at_the_edge = [&[b'x'; LONGEST_BODY - 4][..], b"s3cr3t-token"].concat();
+        assert!(!refused(&at_the_edge).body.contains("s3cr"));
+        let long = refused("é".repeat(100_000).as_bytes());
+        assert!(long.text.chars().count() <= LONGEST + 1 && long.body.len() <= LONGEST_BODY + 1);
+    }
+}
