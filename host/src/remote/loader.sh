@@ -21,9 +21,10 @@ if [ "$cbx_group" != $$ ] && [ "$2" != . ]; then
     exec python3 -c 'import os,sys; os.setpgid(0,0); os.execvp(sys.argv[1],sys.argv[1:])' sh -c 'eval "$1"' crabbox "$1" .
   fi
 fi
-# `read` takes no byte beyond its line, so what follows the script is still there for it.
+# `read` takes no byte beyond its line, so what follows the script is still there for it. Half a script could do
+# anything, so it does nothing.
 cbx_script=
-while IFS= read -r cbx_line; do
+while IFS= read -r cbx_line || exit 125; do
   [ "$cbx_line" = '#crabbox-end' ] && break
   cbx_script="$cbx_script$cbx_line
 "

@@ -89,6 +89,17 @@ fn words_and_environment_arrive_byte_for_byte() {
 }
 
 #[test]
+fn a_script_that_was_cut_off_does_nothing() {
+    for shell in shells() {
+        let directory = tempfile::tempdir().unwrap();
+        for script in [&b"echo never\n"[..], b"echo never\n#crabbox-en", b"echo never", b""] {
+            let output = run(shell, directory.path(), script);
+            assert_eq!((output.stdout.as_slice(), output.status.code()), (&b""[..], Some(125)), "{shell:?}");
+        }
+    }
+}
+
+#[test]
 fn the_exit_code_is_the_commands_own() {
     for shell in shells() {
         let directory = tempfile::tempdir().unwrap();
