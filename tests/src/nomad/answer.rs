@@ -1,5 +1,7 @@
 //! Answers in the agent's form: JSON with the index in headers, errors as plain text.
 
+use std::io::Write;
+
 use bytes::Bytes;
 use hyper::{Response, StatusCode, header};
 use serde_json::Value;
@@ -58,6 +60,19 @@ impl Answer {
     #[must_use]
     pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The answer for a client that takes gzip, as which every answer is sent then.
+    pub(super) fn zipped(mut self) -> Self {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        // Writing to memory does not fail.
+        if encoder.write_all(&self.body).is_ok()
+            && let Ok(zipped) = encoder.finish()
+        {
+            self.body = zipped.into();
+            return self.header("content-encoding", "gzip");
+        }
         self
     }
 

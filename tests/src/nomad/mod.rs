@@ -11,6 +11,7 @@ mod acl;
 mod allocation;
 mod answer;
 mod decode;
+mod driver;
 mod evaluations;
 mod exec;
 mod faults;
@@ -22,16 +23,18 @@ mod jobs;
 mod log;
 mod nodes;
 mod options;
+mod pipes;
 mod process;
 mod query;
+mod register;
 mod relay;
 mod scheduler;
 mod server;
 mod state;
 mod task;
+mod tls;
 mod validate;
 
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +47,7 @@ use tokio::sync::{oneshot, watch};
 pub use faults::{Effect, Faults, Late, Rule};
 pub use log::{Exec, Request};
 pub use options::{Acl, Grants, Options, WRITE};
+pub use tls::{Certificates, Tls};
 
 use self::log::Log;
 use self::state::State;
@@ -54,6 +58,8 @@ pub struct Emulator {
     agent: Arc<Agent>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    runtime: tokio::runtime::Handle,
+    certificates: Option<Certificates>,
     _directory: TempDir,
 }
 
@@ -110,31 +116,49 @@ impl Emulator {
             faults: Mutex::default(),
             log: Mutex::default(),
         });
+        let (acceptor, certificates) = match &agent.options.tls {
+            Some(tls) => Some(tls::acceptor(tls, directory.path())?).unzip(),
+            None => (None, None),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("nomad-emulator".to_owned()).spawn({
             let agent = Arc::clone(&agent);
             move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = server::serve(agent, listener, socket) => {}
+                        () = server::serve(agent, listener, socket, acceptor) => {}
                         _ = stopped => {}
                     }
                 });
                 runtime.shutdown_background();
             }
         })?;
-        Ok(Self { agent, stop: Some(stop), thread: Some(thread), _directory: directory })
+        Ok(Self {
+            agent,
+            stop: Some(stop),
+            thread: Some(thread),
+            runtime: handle,
+            certificates,
+            _directory: directory,
+        })
     }
 
     /// The address, for `NOMAD_ADDR`.
     pub fn address(&self) -> String {
-        format!("http://{}", self.agent.address)
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.agent.address)
     }
 
     /// The port.
     pub fn port(&self) -> u16 {
         self.agent.address.port()
+    }
+
+    /// The certificates, if it speaks TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
     }
 
     /// The address of the unix socket, if there is one.
@@ -220,14 +244,14 @@ impl Emulator {
     /// When the agent would refuse it.
     pub fn register(&self, job: &Value) -> String {
         let body = serde_json::json!({ "Job": job }).to_string();
-        let head = "PUT /v1/jobs HTTP/1.1\r\nHost: emulator\r\nConnection: close\r\nContent-Length:";
-        let mut stream = std::net::TcpStream::connect(self.agent.address).expect("the emulator listens");
-        write!(stream, "{head} {}\r\n\r\n{body}", body.len()).expect("the emulator reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the emulator answers");
-        let answer = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        let answer: Value = serde_json::from_str(answer).expect("the job is accepted");
-        answer["EvalID"].as_str().unwrap_or_default().to_owned()
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let agent = Arc::clone(&self.agent);
+        self.runtime.spawn(async move {
+            // Nobody is there who would not wait for it.
+            let _ = sender.send(register::own(&agent, body.as_bytes()));
+        });
+        let answer = receiver.recv().expect("the emulator runs");
+        answer.unwrap_or_else(|why| panic!("the job is refused: {why}"))
     }
 
     /// Loses an allocation with its node, as the servers see it: its processes are killed, and nothing replaces it.

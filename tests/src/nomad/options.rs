@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::tls::Tls;
+
 /// What the emulator is like. The default is what `nomad agent -dev` is.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -30,6 +32,8 @@ pub struct Options {
     pub memory: u64,
     /// The node's address as the API tells it; the emulator's own if it is not given.
     pub node_address: Option<String>,
+    /// TLS, if that is what it speaks on the port.
+    pub tls: Option<Tls>,
     /// The tokens, if access is controlled.
     pub acl: Option<Acl>,
     /// Whether the agent has cgroups v2, so that what was exec'd dies with its raw_exec task, too.
@@ -55,6 +59,7 @@ impl Default for Options {
             cpu: 8000,
             memory: 16384,
             node_address: None,
+            tls: None,
             acl: None,
             cgroups: false,
             truncated_tail: true,

@@ -10,16 +10,11 @@
 //!   process has ended. What it has written last may be lost, hashicorp/nomad#27146; here, it is lost for sure. A
 //!   client that is gone ends stdin, and nothing is killed.
 
-use std::collections::VecDeque;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::Signal;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -27,7 +22,8 @@ use super::allocation::Allocation;
 use super::exec::{Refusal, Socket};
 use super::frames::{Input, Stream, close, exited};
 use super::log::Exec;
-use super::process::{code_of, signal, surroundings};
+use super::pipes::{self, Output, Pipes, ToStdin};
+use super::process::{code_of, signal};
 use super::{Agent, lock};
 
 /// How much of the end of a docker exec's output is lost.
@@ -46,12 +42,6 @@ pub(super) struct Relay {
     pub(super) isolated: bool,
     /// Where the exec is in the log.
     pub(super) number: usize,
-}
-
-/// What reaches stdin.
-enum ToStdin {
-    Data(Vec<u8>),
-    Close,
 }
 
 /// What the agent knows of its client.
@@ -74,25 +64,14 @@ enum End {
 impl Relay {
     /// Runs the command, until it ends or the client is gone.
     pub(super) async fn run(self, socket: &mut Socket) -> Result<(), Refusal> {
-        let mut child = match self.spawn() {
-            Ok(child) => child,
+        let started = Pipes::start(&self.agent, &self.allocation, &self.task, &self.command);
+        let (mut pipes, mut output) = match started {
+            Ok(started) => started,
             Err(error) if self.isolated => return self.not_in_container(socket, &error).await,
-            Err(error) => return Err(Refusal::internal(self.start_error(&error))),
+            Err(error) => return Err(Refusal::internal(pipes::start_error(&self.command[0], &error))),
         };
-        let pid = child.id();
+        let pid = pipes.child.id();
         self.log(|it| it.pid = pid);
-        let (Some(stdin), Some(stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err(Refusal::internal("no pipes"));
-        };
-        let (to_stdin, for_stdin) = mpsc::channel(1);
-        let stdin_ended = tokio::spawn(feed(stdin, for_stdin));
-        let (to_output, mut output) = mpsc::channel(1);
-        let size = if self.isolated { 1024 } else { 4096 };
-        tokio::spawn(read(Stream::Stdout, stdout, size, to_output.clone()));
-        tokio::spawn(read(Stream::Stderr, stderr, size, to_output));
-        let mut pipes = Pipes { child, to_stdin, stdin_ended, held: VecDeque::new() };
         let end = self.relay(socket, &mut pipes, &mut output).await;
         self.log(|it| it.ended = true);
         match end {
@@ -112,12 +91,7 @@ impl Relay {
         }
     }
 
-    async fn relay(
-        &self,
-        socket: &mut Socket,
-        pipes: &mut Pipes,
-        output: &mut mpsc::Receiver<(Stream, Vec<u8>)>,
-    ) -> End {
+    async fn relay(&self, socket: &mut Socket, pipes: &mut Pipes, output: &mut Output) -> End {
         let (mut drained, mut status, mut stdin_ended, mut stdin_closed) = (false, None, false, false);
         let mut client = Client::Here;
         let mut changed = self.agent.changed.subscribe();
@@ -126,6 +100,9 @@ impl Relay {
             if !self.isolated && !self.task_runs() {
                 // The executor ends with its task, and with it what it has exec'd, but nothing beneath.
                 return End::Refused(Refusal::internal("plugin is shut down"));
+            }
+            if lost && drained && status.is_some() {
+                return End::Lost;
             }
             if let Some(code) = status {
                 let all_read = drained && pipes.held.is_empty();
@@ -292,7 +269,7 @@ impl Relay {
     }
 
     /// What is left of an exec whose client is gone.
-    async fn abandoned(self, mut pipes: Pipes, mut output: mpsc::Receiver<(Stream, Vec<u8>)>) {
+    async fn abandoned(self, mut pipes: Pipes, mut output: Output) {
         if self.isolated {
             // The connection to the container is closed, and with it stdin; nothing is killed.
             drop(pipes.to_stdin);
@@ -314,44 +291,6 @@ impl Relay {
         })
     }
 
-    fn spawn(&self) -> std::io::Result<Child> {
-        let options = &self.agent.options;
-        let from = surroundings(&self.allocation, &self.task, &options.region, &options.datacenter);
-        Command::new(&self.command[0])
-            .args(&self.command[1..])
-            .env_clear()
-            .envs(from.environment)
-            .current_dir(from.directory)
-            // As with the real one, what is exec'd is of the executor's group, and `kill 0` is the end of the task.
-            .process_group(self.executor())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-    }
-
-    fn executor(&self) -> i32 {
-        let executor = self
-            .agent
-            .read(|state| state.allocations.get(&self.allocation.id)?.tasks.get(&self.task)?.executor);
-        executor.filter(|_| !self.isolated).and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default()
-    }
-
-    fn start_error(&self, error: &std::io::Error) -> String {
-        let program = &self.command[0];
-        let why = match error.kind() {
-            std::io::ErrorKind::NotFound if program.contains('/') => {
-                format!("fork/exec {program}: no such file or directory")
-            }
-            std::io::ErrorKind::NotFound => format!("exec: {program:?}: executable file not found in $PATH"),
-            std::io::ErrorKind::ArgumentListTooLong => format!("fork/exec {program}: argument list too long"),
-            std::io::ErrorKind::PermissionDenied => format!("fork/exec {program}: permission denied"),
-            _ => format!("fork/exec {program}: {error}"),
-        };
-        format!("rpc error: code = Unknown desc = failed to start command: {why}")
-    }
-
-    /// A command that a container does not have ends with 127, and says why on stdout.
     async fn not_in_container(&self, socket: &mut Socket, error: &std::io::Error) -> Result<(), Refusal> {
         let why = if error.kind() == std::io::ErrorKind::NotFound {
             "executable file not found in $PATH"
@@ -370,45 +309,6 @@ impl Relay {
     fn log(&self, change: impl FnOnce(&mut Exec)) {
         if let Some(exec) = lock(&self.agent.log).execs.get_mut(self.number) {
             change(exec);
-        }
-    }
-}
-
-/// A process and what it is connected with.
-struct Pipes {
-    child: Child,
-    to_stdin: mpsc::Sender<ToStdin>,
-    stdin_ended: tokio::task::JoinHandle<Option<ChildStdin>>,
-    /// Output of a container that is not yet sure to arrive.
-    held: VecDeque<(Instant, Stream, Vec<u8>)>,
-}
-
-/// Copies to stdin until it is closed, or cannot be written.
-async fn feed(mut stdin: ChildStdin, mut from: mpsc::Receiver<ToStdin>) -> Option<ChildStdin> {
-    loop {
-        match from.recv().await {
-            Some(ToStdin::Data(bytes)) => {
-                if stdin.write_all(&bytes).await.is_err() {
-                    return None;
-                }
-            }
-            Some(ToStdin::Close) => return None,
-            None => return Some(stdin),
-        }
-    }
-}
-
-/// Reads a stream in pieces.
-async fn read(
-    stream: Stream,
-    mut from: impl AsyncRead + Unpin,
-    size: usize,
-    to: mpsc::Sender<(Stream, Vec<u8>)>,
-) {
-    let mut buffer = vec![0; size];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        if to.send((stream, buffer[..count].to_vec())).await.is_err() {
-            return;
         }
     }
 }

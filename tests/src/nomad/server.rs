@@ -11,9 +11,10 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Response, header};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 use super::acl::Caller;
 use super::answer::{Answer, Answered};
@@ -42,6 +43,7 @@ pub(super) async fn serve(
     agent: Arc<Agent>,
     listener: std::net::TcpListener,
     socket: Option<std::os::unix::net::UnixListener>,
+    tls: Option<TlsAcceptor>,
 ) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     let socket = socket.and_then(|it| UnixListener::from_std(it).ok());
@@ -54,12 +56,32 @@ pub(super) async fn serve(
             Ok((stream, _)) = listener.accept() => {
                 // Without it, small frames wait for each other.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(connection(Arc::clone(&agent), stream));
+                match &tls {
+                    Some(tls) => tokio::spawn(secured(Arc::clone(&agent), tls.clone(), stream)),
+                    None => tokio::spawn(connection(Arc::clone(&agent), stream)),
+                };
             }
             Ok((stream, _)) = accept_local() => {
                 tokio::spawn(connection(Arc::clone(&agent), stream));
             }
         }
+    }
+}
+
+/// Serves a connection that must speak TLS.
+async fn secured(agent: Arc<Agent>, tls: TlsAcceptor, mut stream: TcpStream) {
+    let mut first = [0];
+    // A handshake begins with this byte; what begins otherwise is told so, as Go's server does.
+    if matches!(stream.peek(&mut first).await, Ok(1)) && first != [0x16] {
+        let text = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+        // What is not read would reset the connection, and the text with it.
+        let _ = stream.read(&mut [0; 64 * 1024]).await;
+        let _ = stream.write_all(text.as_bytes()).await;
+        return;
+    }
+    // A client that does not trust the certificate ends the handshake.
+    if let Ok(stream) = tls.accept(stream).await {
+        connection(agent, stream).await;
     }
 }
 
@@ -164,8 +186,16 @@ async fn handle(
     }
 }
 
-fn told(agent: &Agent, number: usize, answer: Answer) -> Response<Body> {
+fn told(agent: &Agent, number: usize, mut answer: Answer) -> Response<Body> {
     record(agent, number, answer.status);
+    let zipped = lock(&agent.log).requests.get(number).is_some_and(|it| {
+        it.headers
+            .get("accept-encoding")
+            .is_some_and(|it| it.split(',').any(|it| it.trim().starts_with("gzip")))
+    });
+    if zipped {
+        answer = answer.zipped();
+    }
     answer.response()
 }
 

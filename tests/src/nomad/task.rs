@@ -1,17 +1,16 @@
 //! Runs the tasks of an allocation as a client does: start, restart, stop.
 
-use std::fs::File;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::watch;
 
 use super::allocation::{Allocation, Event, TaskState};
-use super::process::{code_of, kill_all, kill_group, make_directories, signal, surroundings};
+use super::driver::{self, Unstartable};
+use super::process::{code_of, kill_all, kill_group, signal};
 use super::{Agent, scheduler};
 
 /// Starts the tasks of an allocation, in the background.
@@ -32,14 +31,6 @@ struct Run {
     agent: Arc<Agent>,
     allocation: String,
     task: String,
-}
-
-/// Why a task's process could not be started.
-enum Unstartable {
-    /// The driver failed.
-    Driver(String),
-    /// The driver does not understand its configuration.
-    Validation(String),
 }
 
 /// What ended a task's process, or kept it from starting.
@@ -133,7 +124,7 @@ impl Run {
             Err(why) => return Ended::Unstartable(why),
         };
         let pid = child.id();
-        let mut executor = match executor() {
+        let mut executor = match driver::executor() {
             Ok(executor) => executor,
             Err(error) => return Ended::Unstartable(Unstartable::Driver(error.to_string())),
         };
@@ -180,56 +171,7 @@ impl Run {
 
     fn spawn(&self) -> Result<Child, Unstartable> {
         let gone = || Unstartable::Driver("unknown allocation".to_owned());
-        let allocation = self.snapshot().ok_or_else(gone)?;
-        let job = allocation.task_of_job(&self.task).cloned().unwrap_or_default();
-        let config = &job["Config"];
-        let raw = job["Driver"] != "docker";
-        let texts = |of: &Value| -> Vec<String> {
-            let one = of.as_str().map(str::to_owned);
-            one.into_iter()
-                .chain(of.as_array().into_iter().flatten().filter_map(|it| it.as_str().map(str::to_owned)))
-                .collect()
-        };
-        if !raw && config["image"].as_str().unwrap_or_default().is_empty() {
-            return Err(Unstartable::Driver("image name required for docker driver".to_owned()));
-        }
-        if raw && let Some(wrong) = raw_exec_config(config) {
-            return Err(Unstartable::Validation(wrong));
-        }
-        let mut words = texts(&config["entrypoint"]);
-        words.extend(texts(&config["command"]));
-        words.extend(texts(&config["args"]));
-        if words.is_empty() {
-            // An image's own command, of which nothing is known here.
-            words = ["/bin/sh", "-c", "exec sleep 2147483647"].map(str::to_owned).to_vec();
-        }
-        let log = |stream: &str| {
-            File::create(allocation.directory.join(format!("alloc/logs/{}.{stream}.0", self.task)))
-        };
-        let start = || -> std::io::Result<Child> {
-            make_directories(&allocation, &self.task)?;
-            let options = &self.agent.options;
-            let from = surroundings(&allocation, &self.task, &options.region, &options.datacenter);
-            Command::new(&words[0])
-                .args(&words[1..])
-                .env_clear()
-                .envs(from.environment)
-                .current_dir(from.directory)
-                .process_group(0)
-                .stdin(Stdio::null())
-                .stdout(log("stdout")?)
-                .stderr(log("stderr")?)
-                .spawn()
-        };
-        start().map_err(|error| {
-            let why = match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    format!("rpc error: code = Unknown desc = binary {:?} could not be found", words[0])
-                }
-                _ => error.to_string(),
-            };
-            Unstartable::Driver(format!("failed to launch command with executor: {why}"))
-        })
+        driver::start(&self.agent, &self.snapshot().ok_or_else(gone)?, &self.task)
     }
 
     /// Stops the process: the signal, the time that it has, then by force; what was exec'd only where it is contained.
@@ -319,52 +261,4 @@ impl Run {
             });
         });
     }
-}
-
-/// Starts the process that leads the group of what is exec'd, in the place of `nomad executor`. It ends with this one.
-fn executor() -> std::io::Result<Child> {
-    Command::new("cat")
-        .env_clear()
-        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-}
-
-/// What is wrong with a task's configuration for raw_exec.
-fn raw_exec_config(config: &Value) -> Option<String> {
-    let known = [
-        "command",
-        "args",
-        "work_dir",
-        "cgroup_v1_override",
-        "cgroup_v2_override",
-        "oom_score_adj",
-        "denied_envvars",
-    ];
-    let fields = config.as_object().into_iter().flatten();
-    let mut wrong: Vec<String> = fields
-        .filter(|(name, _)| !known.contains(&name.as_str()))
-        .map(|(name, _)| format!("Invalid label: No argument or block type is named {name:?}."))
-        .collect();
-    if config["command"].is_null() {
-        wrong.push(
-            "Missing required argument: The argument \"command\" is required, but no definition was found."
-                .to_owned(),
-        );
-    }
-    if config["args"].is_string() {
-        wrong.push(
-            "Incorrect attribute value type: Inappropriate value for attribute \"args\": list of string \
-                    required, but have string."
-                .to_owned(),
-        );
-    }
-    let count = wrong.len() + 1;
-    (count > 1).then(|| {
-        format!("{count} errors occurred:\n\t* failed to parse config: \n\t* {}\n\n", wrong.join("\n\t* "))
-    })
 }

@@ -5,3 +5,4 @@ mod api;
 mod client;
 mod exec;
 mod faults;
+mod listeners;
