@@ -8,8 +8,10 @@
 //! Where the versions differ, it does what 2.0.5 does. It shares no code with the provider.
 
 mod acl;
+pub mod agent;
 mod allocation;
 mod answer;
+pub mod cluster;
 mod decode;
 mod driver;
 mod evaluations;

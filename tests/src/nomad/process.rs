@@ -118,7 +118,7 @@ pub(super) fn processes_of(allocations: &[String]) -> Vec<u32> {
     pids.filter(is_ours).filter(|&pid| is_running(pid)).collect()
 }
 
-fn is_running(pid: u32) -> bool {
+pub(super) fn is_running(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
