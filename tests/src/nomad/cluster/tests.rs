@@ -1,8 +1,12 @@
 //! The harness itself, and that the emulator and real agents are alike in what everything else stands on.
 
-use std::path::PathBuf;
+use std::net::TcpStream;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio_tungstenite::tungstenite::{WebSocket, client};
 
 use super::*;
+use crate::nomad::process;
 use crate::wait_for;
 
 /// A service that runs a script by raw_exec, of this test.
@@ -36,6 +40,16 @@ fn running(cluster: &Cluster, script: &str) -> (String, String) {
         allocation.is_some()
     });
     (id, allocation.unwrap())
+}
+
+/// Begins to execute a command, for as long as the connection is held.
+fn exec(cluster: &Cluster, allocation: &str, command: &[&str]) -> WebSocket<TcpStream> {
+    let command = json!(command).to_string();
+    let command = utf8_percent_encode(&command, NON_ALPHANUMERIC);
+    let address = cluster.address().replacen("http", "ws", 1);
+    let path = format!("v1/client/allocation/{allocation}/exec?task=crabbox&tty=false&command={command}");
+    let stream = TcpStream::connect(cluster.address().trim_start_matches("http://")).unwrap();
+    client(format!("{address}/{path}"), stream).unwrap().0
 }
 
 #[test]
@@ -80,21 +94,20 @@ fn a_token_is_good_for_what_it_grants_on_every_cluster() {
     }
 }
 
-/// Main processes that do not mind a signal, and children that have left their group, their parent, and even their
-/// environment.
+/// What an exec has started outlives its allocation, and its parent, and can have left even its environment.
 #[test]
 fn an_agent_that_is_dropped_leaves_nothing() {
     let Some(binary) = binary() else { return };
     let cluster = Cluster::agent(&binary, None);
-    let script = "trap '' INT TERM; setsid sleep 3601 & (cd local && env -i setsid sleep 3602 &) ; while :; do sleep 1; done";
-    running(&cluster, script);
+    let (_, allocation) = running(&cluster, "trap '' INT TERM; while :; do sleep 1; done");
+    let script = "setsid sleep 3601 & (cd local && env -i setsid sleep 3602 &); wait";
+    let _exec = exec(&cluster, &allocation, &["sh", "-c", script]);
     let Cluster::Agent { agent, .. } = cluster else { unreachable!() };
-    wait_for("four processes", || agent.processes().len() >= 4);
+    wait_for("five processes", || agent.processes().len() >= 5);
     let (all, address) = (agent.processes(), agent.address());
     drop(agent);
     for pid in all {
-        let environment = PathBuf::from(format!("/proc/{pid}/cwd"));
-        assert!(!environment.exists(), "{pid} is still there");
+        assert!(!process::is_running(pid), "{pid} is still there");
     }
     let client = Client::of_address(&address).unwrap();
     assert!(client.try_request("GET", "/v1/status/leader", None).is_err(), "it still listens");
