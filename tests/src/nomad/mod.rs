@@ -6,6 +6,10 @@
 //!
 //! It was written from the behaviour of agents 2.0.5 and 1.11.3 and held against a real one of version 2.0.5.
 //! Where the versions differ, it does what 2.0.5 does. It shares no code with the provider.
+//!
+//! What it leaves out: deployments and the health of allocations, templates, volumes, artifacts, logs, statistics,
+//! a terminal for an exec, and containers. A docker task is a process with a container's environment, in the host's
+//! file system; its exec ends as docker's does, and it dies with everything in it.
 
 mod acl;
 pub mod agent;
