@@ -171,6 +171,8 @@ impl Exec {
                 Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     return End::Open;
                 }
+                // A read with a time limit is not begun again after a signal, such as that of a child's end.
+                Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(_) => return End::Cut,
             }
         }
