@@ -23,7 +23,7 @@ const LOOKS: usize = 40;
 const LISTEN: &str = r#"dd bs=1 count="$1" 2>/dev/null
 for n in 1 2 3; do
   IFS= read -r line || { echo ended; exit 0; }
-  [ -z "$line" ] && echo alive || { echo "$line"; exit 0; }
+  [ -z "$line" ] && echo alive || { echo "$line"; echo ended; exit 0; }
 done"#;
 
 /// A command that ends when its standard input does, and by no signal that can be ignored.

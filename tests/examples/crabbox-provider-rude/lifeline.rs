@@ -22,9 +22,9 @@ pub(crate) const WORDS: [&str; 5] = ["lifeline", "mute", "hoarse", "hasty", "cli
 /// The far end: starts the words with what is in the FIFO `$1` on standard input, which ends only when somebody
 /// sends SIGUSR1.
 const KEEPER: &str = r#"fifo=$1; shift
-echo $$ >"$fifo.pid"
 trap 'closed=1; exec 9>&-' USR1
 exec 9<>"$fifo" 8<"$fifo"
+echo $$ >"$fifo.new"; mv "$fifo.new" "$fifo.pid"
 "$@" <&8 8<&- 9>&- &
 exec 8<&-
 wait $!
@@ -73,6 +73,9 @@ fn run(
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let fifo = place().join(format!("life-{}", text(&params["runId"])));
     Command::new("mkfifo").arg(&fifo).status()?;
+    // A command may have ended before it is written to: until the far end has the FIFO, it is held here.
+    let held = File::options().read(true).write(true).open(&fifo)?;
+    let pipe = File::options().write(true).open(&fifo)?;
     let to = |stream: &str| File::options().write(true).open(text(&params[stream]["path"]));
     Command::new("/bin/sh")
         .args(["-c", "setsid sh -c \"$0\" keeper \"$@\" </dev/null &", KEEPER])
@@ -83,7 +86,10 @@ fn run(
         .stdout(to("stdout")?)
         .stderr(to("stderr")?)
         .status()?;
-    let pipe = File::options().write(true).open(&fifo)?;
+    while number(&fifo, "pid").is_none() {
+        sleep(Duration::from_millis(5));
+    }
+    drop(held);
     let (params, word, far) = (params.clone(), word.to_owned(), fifo.clone());
     std::thread::spawn(move || {
         let _ = beat(pipe, &params, &word, &closing);
