@@ -128,7 +128,6 @@ impl Claims {
     /// On disk on return.
     pub(crate) fn create(&self, claim: &mut Claim, requested: Option<&str>) -> Result<()> {
         private_dir(&self.paths.claims())?;
-        private_dir(&self.paths.locks())?;
         let _lock = self.lock()?;
         let (claims, bad) = self.list()?;
         let id = &claim.lease.id;
@@ -207,6 +206,8 @@ impl Claims {
     }
 
     fn lock(&self) -> Result<LockFile> {
+        // Something else of the state directory may be there before this is.
+        private_dir(&self.paths.locks())?;
         LockFile::lock(&self.paths.locks().join("claims.lock")).map_err(|error| {
             Error::failure("cannot lock the claims").cause(error).hint("make the state directory writable")
         })
@@ -321,6 +322,15 @@ mod tests {
         let fits = 1024 * 1024 - before.len() - "  \"state\": \"\",\n".len() - 16;
         grown(fits).unwrap();
         assert!(claims.load(&id).unwrap().is_some());
+    }
+
+    #[test]
+    fn claims_can_be_there_before_locks_are() {
+        let (_dir, claims) = store();
+        private_dir(&claims.paths.claims()).unwrap();
+        let id: LeaseId = ID.parse().unwrap();
+        fs::write(claims.path(&id), good().to_string()).unwrap();
+        claims.update(&id, false, |_| Ok(())).unwrap();
     }
 
     #[test]
