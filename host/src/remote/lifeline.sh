@@ -77,13 +77,14 @@ cbx_begin() {
   [ -n "$cbx_ending" ] || cbx_silence=999999999
   # Until the counter expects it, it must not end it.
   trap '' USR1
-  cbx_count </dev/null >/dev/null 2>&1 3>&- &
+  (cbx_count) </dev/null >/dev/null 2>&1 3>&- &
   cbx_watch=$!
   cbx_ending=
   trap cbx_ending=1 USR1
-  # What runs in the background has no standard input, unless it is told which.
+  # What runs in the background has no standard input, unless it is told which. It is in parentheses because a
+  # shell keeps what it had open when a function's own standard output is changed.
   exec 4<&0 </dev/null
-  cbx_read <&4 >/dev/null 2>&1 3>&- 4<&- &
+  (cbx_read) <&4 >/dev/null 2>&1 3>&- 4<&- &
   cbx_reader=$!
   exec 4<&-
 }
@@ -92,7 +93,7 @@ cbx_over() {
   cbx_tenths=0
   # The command may be what sent the signal: then nobody ends the rest, and it is not waited for without end.
   while [ -n "$cbx_ending" ] && [ "$cbx_tenths" -lt 200 ] && cbx_look && [ -n "$cbx_left" ]; do cbx_pause; done
-  # A reader that ends the run is not stopped by this: it sees that nothing is left.
-  kill -s TERM "$cbx_reader"
+  # A signal that comes while a shell starts can be lost, but not this one.
+  kill -s KILL "$cbx_reader"
   wait "$cbx_reader"
 }

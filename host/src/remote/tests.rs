@@ -13,15 +13,16 @@ use crate::testing::shells;
 
 /// Starts the loader with a script on standard input, as a provider would.
 fn start(shell: &[&str], directory: &Path, script: &[u8]) -> Child {
-    let mut child = loader(shell, directory, &std::env::var_os("PATH").unwrap());
+    let mut child = loader(shell, directory, &std::env::var_os("PATH").unwrap()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(script).unwrap();
     child
 }
 
-/// Starts the loader, which waits for its script.
-fn loader(shell: &[&str], directory: &Path, path: &OsStr) -> Child {
+/// The loader, which waits for its script.
+fn loader(shell: &[&str], directory: &Path, path: &OsStr) -> Command {
     let argv = argv();
-    Command::new(shell[0])
+    let mut command = Command::new(shell[0]);
+    command
         .args(&shell[1..])
         .args(&argv[1..])
         .current_dir(directory)
@@ -29,9 +30,8 @@ fn loader(shell: &[&str], directory: &Path, path: &OsStr) -> Child {
         .env("PATH", path)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::piped());
+    command
 }
 
 fn run(shell: &[&str], directory: &Path, script: &[u8]) -> Output {

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
 use std::process::ChildStdin;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -19,15 +20,27 @@ struct Live {
 impl Live {
     /// Starts a text of sh, and waits until it says that it is up.
     fn start(shell: &[&str], text: &str, silence: Duration) -> Self {
-        Self::start_with(shell, text, silence, &std::env::var_os("PATH").unwrap())
+        let path = std::env::var_os("PATH").unwrap();
+        Self::start_with(shell, text, silence, &path, |loader| {
+            // As a leader it stays the shell that it is; else `sh` takes its place.
+            loader.process_group(0);
+        })
     }
 
-    fn start_with(shell: &[&str], text: &str, silence: Duration, path: &OsStr) -> Self {
+    fn start_with(
+        shell: &[&str],
+        text: &str,
+        silence: Duration,
+        path: &OsStr,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         static COUNT: AtomicU8 = AtomicU8::new(100);
         let id = run_id(COUNT.fetch_add(1, Ordering::Relaxed));
         let script = run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", text]), Some(silence));
-        let mut child = loader(shell, directory.path(), path);
+        let mut loader = loader(shell, directory.path(), path);
+        prepare(&mut loader);
+        let mut child = loader.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // In pieces, as a transport may.
         for piece in script.chunks(301) {
@@ -175,7 +188,7 @@ fn what_cannot_lead_a_group_is_found_by_its_environment() {
         let shell: Vec<&str> =
             std::iter::once(sh.to_str().unwrap()).chain(shell[1..].iter().copied()).collect();
         let text = "trap '' TERM; sleep 600 & echo up; while :; do sleep 0.1; done";
-        let mut run = Live::start_with(&shell, text, LONG, tools.path().as_os_str());
+        let mut run = Live::start_with(&shell, text, LONG, tools.path().as_os_str(), |_| ());
         let record = std::fs::read_to_string(run.file(".crabbox/runs").join(run.id.as_str())).unwrap();
         assert!(record.starts_with("none "), "{shell:?}: {record}");
         run.stdin = None;
