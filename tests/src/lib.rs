@@ -2,6 +2,7 @@
 
 mod binaries;
 pub mod flood;
+pub mod freestyle;
 pub mod nomad;
 mod rude;
 mod script;
