@@ -1,0 +1,3 @@
+//! Freestyle, from crabbox down to an emulated cloud, and what holds that emulator to the real one.
+
+mod honesty;
