@@ -14,6 +14,7 @@ mod lease;
 mod lifeline;
 mod matrix;
 mod nomad;
+mod nomad_live;
 mod output;
 mod pins;
 mod plugins;
