@@ -1,5 +1,7 @@
 //! The nomad provider, from crabbox down to an agent: an emulated one always, a real one where there is one.
 
+mod acquire;
+mod lease;
 mod run;
 
 use std::process::Command;
