@@ -1,7 +1,9 @@
 //! The nomad provider, from crabbox down to an agent: an emulated one always, a real one where there is one.
 
 mod acquire;
+mod doctor;
 mod lease;
+mod ready;
 mod run;
 
 use std::process::Command;

@@ -91,7 +91,8 @@ impl Nomad {
         let path = format!("/v1/evaluation/{id}");
         let mut index = 0;
         loop {
-            let reply = self.api.watch::<Option<Evaluation>>(&path, index, WAIT).await?;
+            let left = self.settings.eval_timeout.saturating_sub(begun.elapsed());
+            let reply = self.api.watch::<Option<Evaluation>>(&path, index, WAIT.min(left)).await?;
             let Some(evaluation) = reply.body else {
                 return Err(Error::provider(format!("Nomad has nothing to say about the evaluation {id}")));
             };

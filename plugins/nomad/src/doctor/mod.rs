@@ -214,6 +214,7 @@ fn failed(name: &str, error: Error) -> Check {
         message = format!("{message}: {cause}");
     }
     let class = match error.kind() {
+        ErrorKind::ConfigInvalid if message.starts_with("TLS ") => "tls",
         ErrorKind::ConfigInvalid => "config",
         ErrorKind::Auth => "invalid_auth",
         ErrorKind::Unavailable | ErrorKind::Transport | ErrorKind::Deadline => "connectivity",
