@@ -1,10 +1,13 @@
 //! The nomad provider, from crabbox down to an agent: an emulated one always, a real one where there is one.
 
 mod acquire;
+mod check;
 mod doctor;
 mod lease;
 mod ready;
 mod run;
+mod tls;
+mod trust;
 
 use std::process::Command;
 

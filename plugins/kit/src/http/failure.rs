@@ -46,12 +46,9 @@ impl Refusal {
 
 /// No connection.
 pub(super) fn connecting(http: &Http, error: &io::Error) -> Error {
-    let is_tls = error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>());
-    match is_tls {
-        true => {
-            Error::config_invalid(format!("TLS with {} failed", http.name)).cause(error).hint(&http.tls_hint)
-        }
-        false => Error::unavailable(format!("cannot connect to {}", http.name))
+    match of_tls(error) {
+        Some(tls) => tls_failed(http, tls),
+        None => Error::unavailable(format!("cannot connect to {}", http.name))
             .cause(error)
             .hint("is it running, and is the address right?")
             .retryable(true),
@@ -72,10 +69,37 @@ pub(super) fn sending(http: &Http, error: &hyper_util::client::legacy::Error) ->
 
 /// No answer, or half of one.
 pub(super) fn reading(http: &Http, error: &(dyn StdError + 'static)) -> Error {
-    Error::unavailable(format!("the connection to {} broke", http.name))
-        .cause(deepest(error))
-        .hint("is the address right, and is it one with or without TLS?")
-        .retryable(true)
+    match of_tls(error) {
+        // In TLS 1.3 a client hears only after the handshake that its certificate was not accepted.
+        Some(tls @ tokio_rustls::rustls::Error::AlertReceived(_)) => tls_failed(http, tls),
+        _ => Error::unavailable(format!("the connection to {} broke", http.name))
+            .cause(deepest(error))
+            .hint("is the address right, and is it one with or without TLS?")
+            .retryable(true),
+    }
+}
+
+fn tls_failed(http: &Http, error: &tokio_rustls::rustls::Error) -> Error {
+    let hint = match error {
+        tokio_rustls::rustls::Error::InvalidMessage(_) => {
+            "does that port speak TLS? If not, the address begins with `http://`"
+        }
+        _ => &http.tls_hint,
+    };
+    Error::config_invalid(format!("TLS with {} failed", http.name)).cause(error).hint(hint)
+}
+
+/// What TLS says about it, if that is what failed.
+fn of_tls<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e tokio_rustls::rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(tls) = inner.and_then(|inner| inner.downcast_ref()) {
+            return Some(tls);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// What is at the bottom of an error: the layers above it say only that there was one.

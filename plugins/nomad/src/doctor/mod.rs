@@ -12,13 +12,17 @@ use crate::job::Identity;
 use crate::provider::{Found, Nomad};
 
 impl Nomad {
-    /// Every check, and one for `lease`. Where the agent cannot be reached the others are not asked for.
+    /// Every check, and one for `lease`. Where the agent cannot be reached, or the region not from it, the
+    /// others are not asked for.
     pub(crate) async fn checks(&self, lease: Option<&Lease>) -> Vec<Check> {
         let mut checks = vec![self.reach().await];
         if checks[0].status == CheckStatus::Fail {
             return checks;
         }
         checks.push(self.region().await);
+        if checks[1].status == CheckStatus::Fail {
+            return checks;
+        }
         let (row, token) = self.auth().await;
         let may_ask = row.status != CheckStatus::Fail;
         checks.push(row);
@@ -37,14 +41,18 @@ impl Nomad {
     /// Whether an agent answers. The question needs no token.
     async fn reach(&self) -> Check {
         let address = self.settings.address.to_string();
-        match self.api.get::<String>("/v1/status/leader", &[]).await {
-            Ok(leader) if leader.is_empty() => {
+        match self.api.ask::<String>("/v1/status/leader").await {
+            Ok(Ok(leader)) if leader.is_empty() => {
                 let row = check(
                     "agent",
                     CheckStatus::Warn,
                     format!("{address} answers, and its cluster has no leader"),
                 );
                 hinted(row, "no_leader", "wait, or look at the servers' logs")
+            }
+            // Of that, the row about the region says more.
+            Ok(Err(refusal)) if !refusal.text.contains("No path to region") => {
+                failed("agent", self.api.error(&refusal))
             }
             Ok(_) => check("agent", CheckStatus::Ok, format!("{address} answers")),
             Err(error) => failed("agent", error),
