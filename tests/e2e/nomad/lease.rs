@@ -88,12 +88,15 @@ fn only_the_status_404_means_that_a_job_is_gone() {
     site.nothing_is_left();
 }
 
+/// A place in a job.
+type At = fn(&mut Value) -> &mut Value;
+
 #[test]
 fn a_job_that_says_something_else_of_its_owner_is_neither_used_nor_stopped() {
     let site = Site::new();
     site.warm();
     let (job, (file, _)) = (job_id(&site), claim(&site.world));
-    let places: [(&str, fn(&mut Value) -> &mut Value); 3] = [
+    let places: [(&str, At); 3] = [
         ("job", |job| &mut job["Meta"]["crabbox.lease_id"]),
         ("group", |job| &mut job["TaskGroups"][0]["Meta"]["crabbox.scope"]),
         ("task", |job| &mut job["TaskGroups"][0]["Tasks"][0]["Meta"]["crabbox.workdir"]),
