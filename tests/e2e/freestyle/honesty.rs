@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crabbox_tests::freestyle::{Emulator, KEY};
+use crabbox_tests::freestyle::{Emulator, KEY, Request};
 use crabbox_tests::{skip, tool};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -59,15 +59,21 @@ impl Site {
     }
 
     /// Drives an SDK with a script, which must get to its end.
-    fn script(&self, name: &str) {
-        let output = self.node(&[packages().join(name).to_str().unwrap()]);
+    fn script(&self, name: &str, arguments: &[&str]) {
+        let script = packages().join(name);
+        let output = self.node(&[&[script.to_str().unwrap()], arguments].concat());
         let (stdout, stderr) = texts(&output);
         assert!(output.status.success() && stdout.ends_with("done\n"), "{stdout}{stderr}");
     }
 
     /// The CLI of v5: its exit code, standard output and standard error.
     fn cli(&self, arguments: &[&str]) -> (i32, String, String) {
-        let program = packages().join("node_modules/freestyle/dist/cli/index.js");
+        self.program("freestyle/dist/cli/index.js", arguments)
+    }
+
+    /// A program of a package: its exit code, standard output and standard error.
+    fn program(&self, program: &str, arguments: &[&str]) -> (i32, String, String) {
+        let program = packages().join("node_modules").join(program);
         let mut all = vec![program.to_str().unwrap()];
         all.extend(arguments);
         let output = self.node(&all);
@@ -118,11 +124,49 @@ fn the_clients_are_the_pinned_ones() {
 #[test]
 fn the_sdk_of_v5_is_happy() {
     let Some(site) = Site::new() else { return };
-    site.script("v5.mjs");
+    site.script("v5.mjs", &[]);
     site.nothing_is_left();
     let requests = site.emulator.requests();
     assert!(requests.iter().any(|it| it.path.contains("/background-requests/")), "nothing was polled");
     assert!(requests.iter().any(|it| it.path.contains("/fs/uploads/")), "nothing came in chunks");
+}
+
+#[test]
+fn the_sdks_of_v1_are_happy() {
+    for package in ["freestyle-sandboxes", "freestyle-v1"] {
+        let Some(site) = Site::new() else { return };
+        site.emulator.faults(|faults| faults.always_background = true);
+        site.script("v1.mjs", &[package]);
+        site.nothing_is_left();
+        let polled = |request: &Request| request.path.starts_with("/auth/v1/background-requests/");
+        assert!(site.emulator.requests().iter().any(polled), "nothing was polled");
+    }
+}
+
+#[test]
+fn the_clis_of_v1_are_happy() {
+    for package in ["freestyle-sandboxes", "freestyle-v1"] {
+        let Some(site) = Site::new() else { return };
+        let program = format!("{package}/cli.mjs");
+        let said = |arguments: &[&str]| {
+            let (code, stdout, stderr) = site.program(&program, arguments);
+            assert_eq!(code, 0, "{package} {arguments:?}: {stdout}{stderr}");
+            stdout
+        };
+        let script = "import('PACKAGE').then(async ({ Freestyle }) => \
+                      console.log((await new Freestyle().vms.create()).vmId))";
+        let script = script.replace(
+            "PACKAGE",
+            packages().join("node_modules").join(package).join("index.mjs").to_str().unwrap(),
+        );
+        let (id, stderr) = texts(&site.node(&["-e", &script]));
+        let id = id.trim();
+        assert!(!id.is_empty(), "{stderr}");
+        assert!(said(&["vm", "list"]).contains(id));
+        assert!(said(&["vm", "exec", id, "echo from $(pwd)"]).contains("from /root"));
+        said(&["vm", "delete", id]);
+        site.nothing_is_left();
+    }
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn answer(done: Result<Answered, tokio::task::JoinError>) -> Answer {
 pub(super) fn poll(cloud: &Cloud, id: &str) -> Answered {
     match cloud.read(|state| state.background.get(id).cloned()) {
         None => Err(Answer::not_found("background request")),
-        Some(None) => Ok(Answer::json(202, &json!({"requestId": id})).header(ID, id)),
+        Some(None) => Ok(Answer::json(202, &json!({"requestId": id, "status": "pending"})).header(ID, id)),
         Some(Some(stored)) => Ok(stored.header(ID, id)),
     }
 }

@@ -22,6 +22,7 @@ pub(super) enum Kind {
 }
 
 /// A field that a body may have.
+#[derive(Clone, Copy)]
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) kind: Kind,

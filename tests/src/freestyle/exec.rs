@@ -46,6 +46,8 @@ pub(super) struct Order {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) stdin: Vec<u8>,
     pub(super) timeout_ms: u64,
+    /// Whether it wakes a VM that is paused.
+    pub(super) wakes: bool,
 }
 
 /// `POST /v5/vms/{vm}/exec-await`
@@ -84,6 +86,7 @@ pub(super) async fn exec(call: &Call, key: &str) -> Answered {
         environment,
         stdin,
         timeout_ms,
+        wakes: true,
     };
     let id = vms::id_of(&call.cloud, key)?;
     run(&call.cloud, &id, order).await
@@ -104,7 +107,7 @@ pub(super) async fn run(cloud: &Arc<Cloud>, id: &str, order: Order) -> Answered 
     if order.command.is_empty() || order.command.contains('\0') {
         return Err(Answer::bad("`command` must be a command line"));
     }
-    let wake = !cloud.faults().exec_does_not_wake;
+    let wake = order.wakes && !cloud.faults().exec_does_not_wake;
     let vm = power::awake(cloud, id, wake).await?;
     let strays = ["/workspace", "/root", "/home/"];
     if vm.guest.isolation == Isolation::None && strays.iter().any(|path| order.command.contains(path)) {

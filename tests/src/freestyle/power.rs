@@ -52,7 +52,11 @@ async fn boot(cloud: &Arc<Cloud>, id: &str) -> Result<(), Answer> {
 fn stopped(cloud: &Cloud, id: &str) {
     cloud.change(|state| {
         state.update(id, |vm| vm.state = "stopped");
-        let ephemeral = |vm: &Vm| vm.settings.get("autoDeleteSeconds").is_some_and(|it| *it == 0);
+        // In the words of v5 and of v1.
+        let ephemeral = |vm: &Vm| {
+            vm.settings.get("autoDeleteSeconds").is_some_and(|it| *it == 0)
+                || vm.settings.get("persistence").is_some_and(|it| it["type"] == "ephemeral")
+        };
         if state.vm(id).is_some_and(ephemeral) {
             state.remove(id);
         }
