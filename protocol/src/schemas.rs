@@ -30,6 +30,10 @@ fn plain(schema: &mut Schema) {
     };
     if let Some((least, most)) = bounds {
         schema.remove("format");
+        // Bounds that are closer were said on purpose.
+        let said = |key| schema.get(key).and_then(Value::as_i64);
+        let least = least.map(|least| said("minimum").unwrap_or(i64::MIN).max(i64::from(least)));
+        let most = most.map(|most| said("maximum").unwrap_or(i64::MAX).min(most));
         least.map(|least| schema.insert("minimum".to_owned(), least.into()));
         most.map(|most| schema.insert("maximum".to_owned(), most.into()));
     }
@@ -138,4 +142,28 @@ pub fn all() -> Vec<(String, Schema)> {
         "sync-plan", "Output of `crabbox sync-plan --json`", records::SyncPlan;
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn bounds_that_were_said_are_kept() {
+        #[derive(schemars::JsonSchema)]
+        #[expect(dead_code, reason = "its schema is what counts")]
+        struct Bounds {
+            #[schemars(range(min = 1, max = 9))]
+            closer: Option<u32>,
+            own: u16,
+            #[schemars(range(min = 3))]
+            open: u64,
+        }
+        let schema = super::of::<Bounds>().to_value();
+        let of =
+            |key: &str| json!([schema["properties"][key]["minimum"], schema["properties"][key]["maximum"]]);
+        assert_eq!(of("closer"), json!([1, 9]));
+        assert_eq!(of("own"), json!([0, 65535]));
+        assert_eq!(of("open"), json!([3, null]));
+    }
 }

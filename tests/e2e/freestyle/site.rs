@@ -1,0 +1,62 @@
+//! A world with the provider, and a cloud of its own.
+
+use std::process::Command;
+
+use crabbox_tests::freestyle::{Emulator, KEY, Options};
+use crabbox_tests::{World, binary, ended, skip};
+use serde_json::{Value, json};
+
+pub(super) struct Site {
+    pub(super) world: World,
+    pub(super) cloud: Emulator,
+}
+
+impl Site {
+    /// `None`: machines cannot be kept apart from this one here, and that has been said.
+    pub(super) fn new() -> Option<Self> {
+        let site = Self { world: World::new(), cloud: Emulator::with(Options::default()) };
+        if !site.cloud.isolation().has_paths() {
+            skip("unshare", "a machine of the emulator's needs a mount namespace of its own");
+            return None;
+        }
+        site.world.install(&binary("crabbox-provider-freestyle"));
+        site.configure(json!({}));
+        Some(site)
+    }
+
+    /// Writes the user's configuration: what `changes` says, and the cloud's address.
+    pub(super) fn configure(&self, changes: Value) {
+        let mut block = json!({"apiUrl": self.cloud.url()});
+        block.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        // JSON is YAML.
+        self.world.write_config(&json!({"provider": "freestyle", "freestyle": block}).to_string());
+    }
+
+    pub(super) fn crabbox(&self, arguments: &[&str]) -> Command {
+        let mut command = self.world.crabbox(arguments);
+        command.env("FREESTYLE_API_KEY", KEY);
+        command
+    }
+
+    pub(super) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        ended(&mut self.crabbox(arguments))
+    }
+
+    /// What crabbox prints when all is well.
+    pub(super) fn ok(&self, arguments: &[&str]) -> String {
+        let (code, stdout, stderr) = self.run(arguments);
+        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+        stdout
+    }
+
+    pub(super) fn asked(&self, method: &str) -> usize {
+        self.cloud.requests().iter().filter(|request| request.method == method).count()
+    }
+
+    pub(super) fn nothing_is_left(&self) {
+        assert_eq!(self.ok(&["list", "--json"]).trim(), "[]");
+        assert_eq!(self.cloud.vms(), Vec::<Value>::new());
+        assert_eq!(self.cloud.tls_rules(), Vec::<Value>::new());
+        assert_eq!(self.cloud.processes(), Vec::<u32>::new());
+    }
+}
