@@ -139,6 +139,10 @@ impl Held<'_> {
         let (reason, proven) = match &error {
             ProviderError::Cancelled { reason, remote, .. } => (Some(*reason), *remote != Remote::Unknown),
             ProviderError::Deadline { .. } => (Some(CancelReason::Deadline), false),
+            ProviderError::Refused { error, .. } => {
+                let remote = error.data.as_ref().and_then(|data| data.remote);
+                (None, remote.is_some_and(|remote| remote != Remote::Unknown))
+            }
             _ => (None, false),
         };
         if !proven {
