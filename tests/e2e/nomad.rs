@@ -58,6 +58,11 @@ impl Site {
         assert_eq!(code, 0, "{stderr}");
     }
 
+    /// Runs a command on `demo`, without a sync.
+    pub(super) fn on_demo(&self, command: &[&str]) -> (i32, String, String) {
+        self.run(&[&["run", "--id", "demo", "--no-sync", "--"], command].concat())
+    }
+
     /// Nothing is left: no job, no process, no claim.
     pub(super) fn nothing_is_left(&self) {
         assert_eq!(self.agent.jobs(), Vec::<Value>::new());
