@@ -25,6 +25,10 @@ use talk::Talk;
 /// What is around every command. It is sent without its comments.
 const OUTER: &str = include_str!("outer.sh");
 
+/// How long what the host executes of itself may take in any case: to end a command that does not want to takes 10 s,
+/// and longer where the node is busy.
+const OWN: Duration = Duration::from_secs(60);
+
 impl Nomad {
     /// Answers `run`.
     pub(crate) async fn execute(&self, params: &RunParams, context: &Context) -> Result<RunResult> {
@@ -40,7 +44,8 @@ impl Nomad {
         let stdout = context.sink(Stream::Stdout, params.stdout.as_ref()).map_err(never)?;
         let stderr = context.sink(Stream::Stderr, params.stderr.as_ref()).map_err(never)?;
         let talk = Talk::new(socket, input, [stdout, stderr]).map_err(never)?;
-        let limit = self.settings.exec_timeout;
+        let own = params.lifeline_ms.is_none();
+        let limit = self.settings.exec_timeout.map(|limit| if own { limit.max(OWN) } else { limit });
         let stop = async {
             tokio::select! {
                 _ = context.cancel().cancelled() => Error::cancelled("the command was told to end"),

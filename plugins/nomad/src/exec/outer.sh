@@ -10,9 +10,10 @@ d=$1
 n=$2
 shift 2
 exec 3>&2
-said() { printf '\001%s%s;' "$word" "$1"; printf '\001%s%s;' "$word" "$1" >&3; cat >/dev/null; }
+# What waits is the process that Nomad knows, which it can kill.
+said() { printf '\001%s%s;' "$word" "$1"; printf '\001%s%s;' "$word" "$1" >&3; exec cat 4>&1 >/dev/null; }
 [ -n "$d" ] || d=$NOMAD_TASK_DIR/crabbox
-mkdir -p "$d" && cd "$d" || { said fail; exit 125; }
+mkdir -p "$d" && cd "$d" || said fail
 # Some shells report a killed child on standard error, which is the command's.
 exec 2>/dev/null
 case $n in
@@ -20,6 +21,4 @@ case $n in
   0) (exec "$@") </dev/null 2>&3 3>&- ;;
   *) head -c "$n" | (exec "$@") 2>&3 3>&- ;;
 esac
-c=$?
-said "$c"
-exit "$c"
+said "$?"

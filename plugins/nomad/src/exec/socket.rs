@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crabbox_provider_kit::Error;
+use crabbox_provider_kit::protocol::Remote;
 use futures_util::StreamExt as _;
 use futures_util::stream::{SplitSink, SplitStream};
 use hyper::StatusCode;
@@ -104,7 +105,9 @@ pub(super) fn closed_early(frame: Option<&CloseFrame>) -> Failure {
             Error::transport("the agent ended the connection before anything was heard of the command");
         return Failure::Other(error.hint("the agent's log has the cause, if it has one"));
     }
-    let error = |make: fn(String) -> Error| make(format!("Nomad executes nothing: {reason}"));
+    // These are said before anything is started.
+    let error =
+        |make: fn(String) -> Error| make(format!("Nomad executes nothing: {reason}")).remote(Remote::Absent);
     let gone = [
         "nknown allocation",
         "not possible, client status",
@@ -112,11 +115,14 @@ pub(super) fn closed_early(frame: Option<&CloseFrame>) -> Failure {
         "not started yet",
         "No path to node",
     ];
-    if reason.contains("ermission denied") || reason.contains("signed token") {
+    if reason.contains("ermission denied") {
         Failure::Other(denied(error(Error::auth)))
     } else if gone.iter().any(|text| reason.contains(text)) {
         Failure::Gone(error(Error::unavailable).retryable(true))
-    } else if reason.contains("unknown task name") || reason.contains("task not found") {
+    } else if ["unknown task name", "task not found", "not found in allocation"]
+        .iter()
+        .any(|text| reason.contains(text))
+    {
         Failure::Other(
             error(Error::config_invalid).hint("`task` in the block `nomad` has to name a task of the job"),
         )
@@ -125,7 +131,9 @@ pub(super) fn closed_early(frame: Option<&CloseFrame>) -> Failure {
             error(Error::prerequisite).hint("a lease needs `/bin/sh`; choose an image that has it"),
         )
     } else {
-        Failure::Other(error(Error::provider))
+        // Such as the end of the task, which may come at any time.
+        let error = Error::transport("the connection ended before anything was heard of the command");
+        Failure::Other(error.cause(format!("the agent closed it: {reason}")))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The script around a command, under every shell that this machine has.
 
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use super::marker::Splitter;
 use super::*;
@@ -19,7 +19,6 @@ fn shells() -> Vec<Vec<&'static str>> {
 }
 
 struct Ran {
-    output: Output,
     stdout: (Vec<u8>, Option<Ending>),
     stderr: (Vec<u8>, Option<Ending>),
 }
@@ -45,7 +44,7 @@ fn run(shell: &[&str], directory: &str, share: &str, stdin: &[u8], argv: &[&str]
         let mut splitter = Splitter::new(WORD);
         (splitter.push(bytes), splitter.ending().cloned())
     };
-    Ran { stdout: split(&output.stdout), stderr: split(&output.stderr), output }
+    Ran { stdout: split(&output.stdout), stderr: split(&output.stderr) }
 }
 
 #[test]
@@ -60,7 +59,6 @@ fn both_streams_end_with_how_the_command_did() {
             let ran = run(&shell, &place, "0", b"", &argv);
             assert_eq!(ran.stdout, (b"out".to_vec(), Some(Ending::Exited(code))), "{shell:?} {script}");
             assert_eq!(ran.stderr, (b"err".to_vec(), Some(Ending::Exited(code))), "{shell:?} {script}");
-            assert_eq!(ran.output.status.code(), Some(code), "{shell:?} {script}");
         }
         let ran = run(&shell, &place, "0", b"", &["pwd"]);
         assert_eq!(String::from_utf8(ran.stdout.0).unwrap().trim(), place, "{shell:?}");
