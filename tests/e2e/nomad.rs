@@ -1,6 +1,8 @@
 //! The nomad provider, from crabbox down to an agent: an emulated one always, a real one where there is one.
 
 mod acquire;
+mod broken;
+mod cancel;
 mod check;
 mod doctor;
 mod lease;
@@ -9,11 +11,15 @@ mod run;
 mod tls;
 mod trust;
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command};
 
 use crabbox_tests::nomad::{Emulator, Options};
-use crabbox_tests::{World, binary};
+use crabbox_tests::{World, binary, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+
+use crate::support::{end, spawn};
 
 /// A world with the provider, and an agent of its own.
 pub(super) struct Site {
@@ -63,6 +69,21 @@ impl Site {
         self.run(&[&["run", "--id", "demo", "--no-sync", "--"], command].concat())
     }
 
+    /// Starts a command with a shell of its own, and waits until it has said `up`.
+    pub(super) fn start(&self, arguments: &[&str], script: &str) -> Running {
+        self.start_by(&mut self.crabbox(arguments), script)
+    }
+
+    /// The same, with a crabbox of the test's own.
+    pub(super) fn start_by(&self, crabbox: &mut Command, script: &str) -> Running {
+        Running::new(spawn(crabbox.args(["--", "sh", "-c", script])))
+    }
+
+    /// Waits until no process is left on the agent but these.
+    pub(super) fn only(&self, processes: &[u32]) {
+        wait_for("the end of every process of the run", || self.agent.processes() == processes);
+    }
+
     /// Nothing is left: no job, no process, no claim.
     pub(super) fn nothing_is_left(&self) {
         assert_eq!(self.agent.jobs(), Vec::<Value>::new());
@@ -73,5 +94,50 @@ impl Site {
     /// Requests with this method so far.
     pub(super) fn asked(&self, method: &str) -> usize {
         self.agent.requests().iter().filter(|request| request.method == method).count()
+    }
+}
+
+/// A crabbox whose command is up.
+pub(super) struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn new(mut child: Child) -> Self {
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        if line != "up\n" {
+            let mut said = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            panic!("{line}{said}");
+        }
+        Self { child, stdout }
+    }
+
+    /// Sends crabbox a signal.
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end: the exit code, the rest of standard output, and standard error.
+    pub(super) fn end(self) -> (i32, String, String) {
+        let Self { child, mut stdout } = self;
+        let reader = std::thread::spawn(move || {
+            let mut rest = Vec::new();
+            stdout.read_to_end(&mut rest).unwrap();
+            String::from_utf8_lossy(&rest).into_owned()
+        });
+        let (code, _, stderr) = end(child);
+        (code, reader.join().unwrap(), stderr)
+    }
+
+    /// The same, while nobody reads standard output.
+    pub(super) fn end_unread(self) -> (i32, String) {
+        let Self { child, stdout } = self;
+        let (code, _, stderr) = end(child);
+        drop(stdout);
+        (code, stderr)
     }
 }
