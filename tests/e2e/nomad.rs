@@ -8,6 +8,8 @@ mod doctor;
 mod lease;
 mod ready;
 mod run;
+mod sync;
+mod tail;
 mod tls;
 mod trust;
 

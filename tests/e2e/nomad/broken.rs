@@ -20,8 +20,11 @@ fn talkative(site: &Site, arguments: &[&str]) -> Running {
     site.start(arguments, &script)
 }
 
+/// Makes something go wrong.
+type Fault = fn(&mut Faults);
+
 /// What breaks after some output, with what is said of it.
-fn breaks() -> Vec<(&'static str, fn(&mut Faults), &'static str)> {
+fn breaks() -> Vec<(&'static str, Fault, &'static str)> {
     vec![
         ("cut", |faults| faults.exec_cut = Some(5000), "broke before it ended"),
         ("1000", |faults| faults.exec_close = Some((5000, 1000, "good bye".into())), "1000 good bye"),
