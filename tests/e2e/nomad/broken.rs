@@ -220,7 +220,6 @@ fn an_allocation_that_was_replaced_gets_the_whole_tree() {
 fn a_job_that_is_gone_is_no_lease() {
     let site = Site::new();
     site.warm();
-    site.agent.tamper("default", "", |_| ());
     let id = site.agent.jobs()[0]["ID"].as_str().unwrap().to_owned();
     site.agent.rule(Rule::status(&id, 404, "job not found"));
     let (code, _, stderr) = site.on_demo(&["true"]);
