@@ -104,7 +104,7 @@ impl Guest {
             Some(pid) => {
                 let mut command = Command::new("nsenter");
                 if self.isolation == Isolation::Namespaces {
-                    command.arg("--user");
+                    command.args(["--user", "--preserve-credentials"]);
                 }
                 command.args(["--target", &pid, "--mount", "--pid", "--root", "--wd"]);
                 if self.isolation.has_users() {
