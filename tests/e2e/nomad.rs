@@ -6,14 +6,18 @@ mod cancel;
 mod check;
 mod doctor;
 mod lease;
+mod protocol;
 mod ready;
 mod run;
 mod sync;
 mod tail;
+mod template;
 mod tls;
+mod tokens;
 mod trust;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command};
 
 use crabbox_tests::nomad::{Emulator, Options};
@@ -142,4 +146,13 @@ impl Running {
         drop(stdout);
         (code, stderr)
     }
+}
+
+/// Asks an agent for something, as somebody else would, and returns when it has answered.
+pub(super) fn ask(agent: &Emulator, method: &str, path: &str) {
+    let mut stream = TcpStream::connect(("127.0.0.1", agent.port())).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

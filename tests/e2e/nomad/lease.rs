@@ -1,8 +1,6 @@
 //! A lease that stays: seen, stopped, cleaned up; a job that is not its own is never touched.
 
 use std::fs;
-use std::io::Write as _;
-use std::net::TcpStream;
 use std::time::Duration;
 
 use crabbox_tests::nomad::{Emulator, Rule};
@@ -22,9 +20,7 @@ fn job_id(site: &Site) -> String {
 
 /// Purges the only job behind our back.
 fn purge(site: &Site) {
-    let mut agent = TcpStream::connect(("127.0.0.1", site.agent.port())).unwrap();
-    let path = format!("/v1/job/{}?purge=true", job_id(site));
-    write!(agent, "DELETE {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").unwrap();
+    super::ask(&site.agent, "DELETE", &format!("/v1/job/{}?purge=true", job_id(site)));
     wait_for("the job's end", || site.agent.jobs().is_empty());
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Port {
     pub(super) value: u16,
     /// The port inside, where it is another.
     pub(super) to: u64,
+    /// Whether the job has named the node's port.
+    pub(super) reserved: bool,
 }
 
 /// What has become of a task.
@@ -186,12 +188,17 @@ impl Allocation {
             object(more).into_iter().for_each(|(key, value)| port[key] = value);
             port
         };
-        let ports_with =
-            |more: Value| -> Value { self.ports.iter().map(|it| port(it, more.clone())).collect() };
         let (mut networks, mut ports) = (Value::Null, Value::Null);
         if !self.ports.is_empty() {
-            ports = ports_with(json!({ "HostIP": "127.0.0.1" }));
-            networks = json!([{ "IP": "127.0.0.1", "DynamicPorts": ports_with(json!({ "HostNetwork": "default" })) }]);
+            ports = self.ports.iter().map(|it| port(it, json!({ "HostIP": "127.0.0.1" }))).collect();
+            networks = json!([{ "IP": "127.0.0.1" }]);
+            for (key, reserved) in [("DynamicPorts", false), ("ReservedPorts", true)] {
+                let some = self.ports.iter().filter(|it| it.reserved == reserved);
+                let some: Vec<Value> = some.map(|it| port(it, json!({ "HostNetwork": "default" }))).collect();
+                if !some.is_empty() {
+                    networks[0][key] = some.into();
+                }
+            }
         }
         let mut all = json!({
             "AllocModifyIndex": self.create_index,

@@ -265,19 +265,24 @@ fn place(agent: &Agent, state: &mut State, evaluation: &str, job: &Job, group: &
     id
 }
 
-/// Finds free ports for a group.
+/// The ports of a group: those that it has named, and free ones for the others.
 fn ports_of(job: &Job, group: &str) -> Vec<Port> {
     let group = job.groups().iter().find(|it| it["Name"] == group);
-    let ports = group.and_then(|it| it["Networks"][0]["DynamicPorts"].as_array()).into_iter().flatten();
     let free = || {
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).map_or(0, |it| it.port())
     };
-    let port = |it: &Value| Port {
-        label: it["Label"].as_str().unwrap_or_default().to_owned(),
-        value: free(),
-        to: it["To"].as_u64().unwrap_or_default(),
+    let ports = |key: &str, reserved: bool| {
+        let named = |it: &Value| it["Value"].as_u64().and_then(|it| u16::try_from(it).ok()).unwrap_or(0);
+        let port = |it: &Value| Port {
+            label: it["Label"].as_str().unwrap_or_default().to_owned(),
+            value: if reserved { named(it) } else { free() },
+            to: it["To"].as_u64().unwrap_or_default(),
+            reserved,
+        };
+        let all = group.and_then(|it| it["Networks"][0][key].as_array()).into_iter().flatten();
+        all.map(port).collect::<Vec<_>>()
     };
-    ports.map(port).collect()
+    [ports("ReservedPorts", true), ports("DynamicPorts", false)].concat()
 }
 
 /// Replaces an allocation that has failed, if its job's policy says so, when it says so.

@@ -1,0 +1,149 @@
+//! What crabbox itself never asks for, or never twice: the provider spoken to as a host does.
+
+use crabbox_provider_kit::testing::Plugin;
+use crabbox_tests::binary;
+use crabbox_tests::nomad::{Emulator, Options};
+use serde_json::{Value, json};
+
+/// The provider of an agent, configured.
+struct Talk {
+    agent: Emulator,
+    plugin: Plugin,
+}
+
+const ID: &str = "cbx_0123456789ab";
+
+fn acquire() -> Value {
+    json!({"lease": {"id": ID, "slug": "demo", "name": "demo"}, "keep": true})
+}
+
+impl Talk {
+    fn with(settings: Value) -> Self {
+        let agent = Emulator::with(Options::default());
+        let mut plugin = Plugin::start(binary("crabbox-provider-nomad"), [("HOME", "/nowhere")]);
+        plugin.initialize();
+        let mut config = json!({"address": agent.address(), "driver": "raw_exec"});
+        config.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let configured = plugin.result("configure", json!({"config": config}));
+        assert_eq!(configured.get("problems").unwrap_or(&json!([])), &json!([]), "{configured}");
+        Self { agent, plugin }
+    }
+
+    fn job(&self) -> Value {
+        let jobs = self.agent.jobs();
+        assert_eq!(jobs.len(), 1, "{jobs:#?}");
+        jobs[0].clone()
+    }
+
+    /// Ends the lease and the provider; nothing is left.
+    fn over(mut self) {
+        let released = self.plugin.result(
+            "release",
+            json!({"lease": {"id": ID, "slug": "demo", "name": "demo"}, "action": "delete",
+            "reason": "user"}),
+        );
+        assert_eq!(released["outcome"], "released", "{released}");
+        assert!(self.agent.jobs().is_empty() && self.agent.processes().is_empty());
+        assert!(self.plugin.close().success());
+    }
+}
+
+fn bridge(port: u16) -> Value {
+    json!({"lease": {"id": ID, "slug": "demo", "name": "demo"}, "port": port, "publish": false})
+}
+
+#[test]
+fn a_lease_that_is_asked_for_again_is_the_same() {
+    let mut talk = Talk::with(json!({}));
+    let first = talk.plugin.result("acquire", acquire());
+    let (index, again) = (talk.job()["JobModifyIndex"].clone(), talk.plugin.result("acquire", acquire()));
+    assert_eq!(first["lease"]["ref"], again["lease"]["ref"]);
+    assert_eq!(first["lease"]["labels"], again["lease"]["labels"]);
+    assert_eq!(talk.job()["JobModifyIndex"], index);
+    talk.over();
+}
+
+#[test]
+fn a_job_that_somebody_stopped_is_neither_used_nor_replaced() {
+    let mut talk = Talk::with(json!({}));
+    talk.plugin.result("acquire", acquire());
+    super::ask(&talk.agent, "DELETE", "/v1/job/crabbox-0123456789ab");
+    talk.agent.forget();
+    let error = talk.plugin.error("acquire", acquire());
+    assert_eq!((&error["data"]["kind"], &error["data"]["created"]), (&json!("conflict"), &json!(false)));
+    assert_eq!(error["data"]["hint"], "`nomad job stop -purge crabbox-0123456789ab` takes it away");
+    let resolved = talk
+        .plugin
+        .result("resolve", json!({"lease": {"id": ID, "slug": "demo", "name": "demo"}, "intent": "use"}));
+    assert_eq!(resolved["state"], "stopped", "{resolved}");
+    assert!(talk.agent.requests().iter().all(|it| it.method == "GET"));
+    talk.over();
+}
+
+#[test]
+fn a_foreign_job_of_the_same_name_is_a_conflict_and_no_more_than_looked_at() {
+    let mut talk = Talk::with(json!({}));
+    talk.agent.register(&json!({"ID": "crabbox-0123456789ab", "Name": "crabbox-0123456789ab",
+        "Type": "service", "Datacenters": ["*"], "TaskGroups": [{"Name": "g", "Tasks": [{"Name": "crabbox",
+        "Driver": "raw_exec", "Config": {"command": "/bin/sleep", "args": ["100"]},
+        "Resources": {"CPU": 10, "MemoryMB": 10}}]}]}));
+    let before = talk.job();
+    talk.agent.forget();
+    let lease = json!({"id": ID, "slug": "demo", "name": "demo"});
+    for (method, params) in [
+        ("acquire", acquire()),
+        ("resolve", json!({"lease": lease, "intent": "use"})),
+        ("release", json!({"lease": lease, "action": "delete", "reason": "user"})),
+        ("bridge", bridge(8080)),
+    ] {
+        let error = talk.plugin.error(method, params);
+        assert_eq!(error["data"]["kind"], "conflict", "{method}: {error}");
+    }
+    assert!(talk.agent.requests().iter().all(|it| it.method == "GET"));
+    assert_eq!(talk.job()["JobModifyIndex"], before["JobModifyIndex"]);
+    let absent = json!({"lease": {"id": "cbx_ffffffffffff", "slug": "x", "name": "x"}, "action": "delete", "reason": "user"});
+    assert_eq!(talk.plugin.result("release", absent)["outcome"], "absent");
+    assert!(talk.plugin.close().success());
+}
+
+#[test]
+fn a_port_that_was_wished_for_is_reached_at_the_nodes() {
+    for (driver, same) in [("raw_exec", true), ("docker", false)] {
+        let mut talk = Talk::with(json!({"driver": driver}));
+        let mut wish = acquire();
+        wish["expose"] = json!([18080]);
+        talk.plugin.result("acquire", wish);
+        let there = talk.plugin.result("bridge", bridge(18080));
+        assert_eq!((&there["state"], &there["transport"]), (&json!("ready"), &json!("url")), "{there}");
+        let endpoint = there["endpoint"].as_str().unwrap();
+        assert!(endpoint.starts_with("http://127.0.0.1:"), "{there}");
+        // On the node's own network nothing leads from one port to another.
+        assert_eq!(endpoint.ends_with(":18080"), same, "{driver}: {there}");
+        let none = talk.plugin.result("bridge", bridge(9999));
+        assert_eq!((&none["state"], &none["transport"]), (&json!("unsupported"), &json!("none")), "{none}");
+        assert!(none["message"].as_str().unwrap().contains("no port that leads to 9999"), "{none}");
+        talk.over();
+    }
+}
+
+#[test]
+fn a_port_of_a_template_is_reached_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let template = directory.path().join("job.json");
+    let job = json!({"Datacenters": ["*"], "TaskGroups": [{"Name": "g",
+        "Networks": [{"DynamicPorts": [{"Label": "http", "To": 8080}]}],
+        "Tasks": [{"Name": "crabbox", "Driver": "raw_exec", "Resources": {"CPU": 50, "MemoryMB": 20},
+            "Config": {"command": "/bin/sh", "args": ["-c", "sleep 3600"]}}]}]});
+    std::fs::write(&template, job.to_string()).unwrap();
+    let mut talk = Talk::with(json!({"jobspecTemplate": template}));
+    talk.plugin.result("acquire", acquire());
+    let there = talk.plugin.result("bridge", bridge(8080));
+    assert_eq!(there["state"], "ready", "{there}");
+    assert_eq!(there["targets"][0]["port"], 8080, "{there}");
+    talk.over();
+    let mut talk = Talk::with(json!({}));
+    talk.plugin.result("acquire", acquire());
+    let none = talk.plugin.result("bridge", bridge(8080));
+    assert_eq!((&none["state"], &none["transport"]), (&json!("unsupported"), &json!("none")), "{none}");
+    talk.over();
+}
