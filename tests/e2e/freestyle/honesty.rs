@@ -31,7 +31,7 @@ impl Site {
         }
         let emulator = Emulator::start();
         if !emulator.isolation().has_paths() {
-            skip("freestyle", "the kernel allows no mount namespaces, so that a VM has no paths of its own");
+            skip("unshare", "the kernel allows no mount namespaces, so that a VM has no paths of its own");
             return None;
         }
         Some(Self { emulator, node, home: TempDir::new().unwrap() })
