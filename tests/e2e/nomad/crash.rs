@@ -1,0 +1,131 @@
+//! SIGKILL of the host at its steps and at random moments: what it leaves on the cluster is found again.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crabbox_tests::nomad::Late;
+use crabbox_tests::wait_for;
+use serde_json::json;
+
+use super::Site;
+use crate::crash::{kills, random};
+
+/// What the command does. When it is killed half way, there is a process more to be found.
+const COMMAND: [&str; 4] = ["--", "sh", "-c", "sleep 60 & sleep 0.2; kill $!"];
+
+/// How many hosts are killed at once.
+const AT_ONCE: usize = 8;
+
+/// How many rounds there are: each waits for what may still land.
+fn rounds() -> usize {
+    (kills() / 64).max(1)
+}
+
+/// A site with room for many leases.
+fn roomy() -> Site {
+    let site = Site::new();
+    site.configure(json!({"cpu": 50, "memoryMb": 32}));
+    site
+}
+
+/// How many steps a command has when nobody kills it.
+fn steps(site: &Site, arguments: &[&str]) -> usize {
+    let log = site.world.root().join("steps");
+    let _ = std::fs::remove_file(&log);
+    let status = site.crabbox(arguments).args(COMMAND).env("CRABBOX_FAULT_LOG", &log).output().unwrap();
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+    std::fs::read_to_string(log).unwrap().lines().count()
+}
+
+/// Runs commands at once, each killed at a step of its own, or after a time where that is none.
+fn kill(site: &Site, all: &[(usize, Vec<&str>)]) {
+    let start = |(step, arguments): &(usize, Vec<&str>)| {
+        let mut host = site.crabbox(arguments);
+        host.args(COMMAND).env("CRABBOX_FAULT_AT", step.to_string());
+        host.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let hosts: Vec<_> = all.iter().map(start).collect();
+    for ((step, arguments), mut host) in all.iter().zip(hosts) {
+        if *step == 0 {
+            std::thread::sleep(Duration::from_millis(random(200)));
+            host.kill().unwrap();
+        }
+        let status = host.wait().unwrap();
+        assert!(status.signal() == Some(9) || status.success(), "{step} of {arguments:?}: {status}");
+    }
+}
+
+/// Cleans up until nothing is left anywhere.
+fn clean(site: &Site) {
+    let begun = Instant::now();
+    loop {
+        let (code, stdout, stderr) = site.run(&["cleanup", "--wait"]);
+        let left = (site.agent.jobs(), site.agent.processes(), site.world.ok(&["list"]));
+        if code == 0 && left.0.is_empty() && left.1.is_empty() && left.2.is_empty() {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "{code}: {left:#?}\n{stdout}{stderr}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    site.nothing_is_left();
+}
+
+#[test]
+fn killed_at_its_steps_and_at_random() {
+    let site = roomy();
+    let count = steps(&site, &["run"]);
+    for _ in 0..rounds() {
+        let offset = random(count as u64) as usize;
+        let at = (0..AT_ONCE).map(|n| (1 + (offset + n * count / AT_ONCE) % count, vec!["run"]));
+        let any = (0..AT_ONCE / 2).map(|_| (0, vec!["run"]));
+        kill(&site, &at.chain(any).collect::<Vec<_>>());
+        clean(&site);
+    }
+}
+
+/// The registration of a lease takes effect when its host is long dead.
+#[test]
+fn killed_while_a_lease_is_made_that_lands_late() {
+    let site = roomy();
+    for late in [Late::AfterRequest(Duration::from_secs(7)), Late::AfterHangUp(Duration::from_secs(5))] {
+        site.agent.faults(|faults| faults.late_register = Some(late));
+        let asked = || site.agent.requests().iter().filter(|it| it.method != "GET").count();
+        let before = asked();
+        let start = || {
+            let mut host = site.crabbox(&["run", "--no-sync", "--", "true"]);
+            host.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let mut hosts: Vec<_> = (0..4).map(|_| start()).collect();
+        wait_for("the registrations", || asked() == before + hosts.len());
+        for host in &mut hosts {
+            host.kill().unwrap();
+            host.wait().unwrap();
+        }
+    }
+    assert_eq!(site.agent.jobs(), Vec::<serde_json::Value>::new(), "none has landed yet");
+    clean(&site);
+}
+
+#[test]
+fn a_lease_that_is_kept_is_as_good_as_before() {
+    let site = roomy();
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for name in names {
+        let (code, _, stderr) = site.run(&["warmup", "--slug", name]);
+        assert_eq!(code, 0, "{stderr}");
+    }
+    let count = steps(&site, &["run", "--id", "a"]);
+    site.world.write("changed", "1");
+    let offset = random(count as u64) as usize;
+    let each = names.iter().enumerate();
+    let each =
+        each.map(|(n, name)| (1 + (offset + n * count / names.len()) % count, vec!["run", "--id", name]));
+    kill(&site, &each.collect::<Vec<_>>());
+    for name in names {
+        let (code, stdout, stderr) = site.run(&["run", "--id", name, "--", "cat", "README.md", "changed"]);
+        assert_eq!((code, stdout.as_str()), (0, "hello\n1"), "{name}, from step {offset}: {stderr}");
+        assert_eq!(site.run(&["stop", name]).0, 0);
+    }
+    clean(&site);
+}
