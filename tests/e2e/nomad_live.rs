@@ -251,7 +251,10 @@ fn the_token_is_nowhere_but_in_the_requests() {
             "env; cat /proc/*/cmdline",
         ];
         let output = site.crabbox(&show).env("CRABBOX_PLUGIN_TRACE", &trace).output().unwrap();
-        let said = [output.stdout, output.stderr, fs::read(&trace).unwrap_or_default()].concat();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let traced = fs::read(&trace).unwrap();
+        assert!(!traced.is_empty() && !output.stdout.is_empty());
+        let said = [output.stdout, output.stderr, traced].concat();
         assert!(!String::from_utf8_lossy(&said).contains(&token), "{}", site.cluster.name());
         let mut grep = Command::new("grep");
         let found = grep.args(["-rlF", &token]).arg(site.world.root()).output().unwrap();

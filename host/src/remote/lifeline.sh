@@ -45,10 +45,11 @@ cbx_end() {
   # Where the wrapper is alive it does this itself, after the command.
   kill -0 $$ || rm -f "$cbx_record"
 }
-# Counts seconds in which this machine was awake. SIGUSR1 is a sign of life.
+# Counts seconds in which this machine was awake. SIGUSR1 is a sign of life. What the command sends to its group is
+# meant for the command: this ends with the record, and by SIGUSR2.
 cbx_count() {
-  trap '' HUP INT
-  trap 'kill $! 2>/dev/null; exit' TERM
+  trap '' HUP INT TERM QUIT
+  trap 'kill $! 2>/dev/null; exit' USR2
   cbx_silent=0
   trap cbx_silent=0 USR1
   cbx_near=
@@ -64,9 +65,9 @@ cbx_count() {
   [ ! -e "$cbx_record" ] || cbx_end
 }
 cbx_read() {
-  trap '' HUP INT USR1
+  trap '' HUP INT TERM QUIT USR1
   while IFS= read -r cbx_line; do kill -s USR1 "$cbx_watch"; done
-  kill -s TERM "$cbx_watch"
+  kill -s USR2 "$cbx_watch"
   cbx_end
 }
 cbx_begin() {
@@ -94,6 +95,7 @@ cbx_over() {
   # The command may be what sent the signal: then nobody ends the rest, and it is not waited for without end.
   while [ -n "$cbx_ending" ] && [ "$cbx_tenths" -lt 200 ] && cbx_look && [ -n "$cbx_left" ]; do cbx_pause; done
   # A signal that comes while a shell starts can be lost, but not this one.
+  kill -s USR2 "$cbx_watch"
   kill -s KILL "$cbx_reader"
   wait "$cbx_reader"
 }

@@ -9,11 +9,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::allocations::{Place, Standing, placement, standing};
 use crate::api::{Allocation, Evaluation, Refusal, one_line};
-use crate::job::{Identity, Order, job};
+use crate::job::{Identity, Order, group_of, job};
 use crate::provider::{Found, Nomad, job_path};
 
 /// How long one blocking query waits. Short enough to notice soon that the evaluation failed.
 const WAIT: Duration = Duration::from_secs(10);
+
+/// How long after a failure a replacement may be announced, where the user's own job may have one (seen: 1.3 s).
+const REPLACED: Duration = Duration::from_secs(5);
 
 /// How long to wait where a query cannot block.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -33,7 +36,7 @@ impl Nomad {
         let wanted = job(&order, &self.settings).map_err(|error| error.created(false))?;
         // Whatever stands in the way so far, nothing was asked for that creates anything.
         let evaluation = match self.find(&identity).await.map_err(|error| error.created(false))? {
-            Found::Ours => None,
+            Found::Ours(_) => None,
             Found::Stopped => return Err(stopped(&identity)),
             Found::Absent => self.register(&identity, &wanted).await?,
         };
@@ -41,7 +44,8 @@ impl Nomad {
         if let Some(evaluation) = &evaluation {
             self.evaluated(evaluation).await?;
         }
-        let place = self.placed(&identity, evaluation.as_deref(), context).await?;
+        let group = group_of(&wanted, &self.settings.task);
+        let place = self.placed(&identity, &group, evaluation.as_deref(), context).await?;
         self.remember(&identity, &place);
         let message = format!("allocation {} on node {}", place.allocation, place.node);
         Ok(LeaseReport { message: Some(message), ..report(&identity, Some(&place)) })
@@ -64,7 +68,7 @@ impl Nomad {
         // That a job exists is refused with the same status as many other things, and an answer can be lost: only a
         // look tells.
         match self.find(identity).await {
-            Ok(Found::Ours) => Ok(None),
+            Ok(Found::Ours(_)) => Ok(None),
             Ok(Found::Stopped) => Err(stopped(identity)),
             Err(other) if other.kind() == ErrorKind::Conflict => Err(other.created(false)),
             Ok(Found::Absent) | Err(_) => Err(error),
@@ -119,17 +123,25 @@ impl Nomad {
     async fn placed(
         &self,
         identity: &Identity,
+        group: &str,
         evaluation: Option<&str>,
         context: &Context,
     ) -> Result<Place> {
         let begun = Instant::now();
         let path = format!("{}/allocations", job_path(identity));
-        let (mut index, mut told) = (0, String::new());
+        let (mut index, mut told, mut failed) = (0, String::new(), None);
         loop {
             let left = self.settings.alloc_ready_timeout.saturating_sub(begun.elapsed());
             let reply = self.api.watch::<Vec<Allocation>>(&path, index, WAIT.min(left)).await?;
-            let mut waiting = match standing(&identity.job_id, &self.settings.task, &reply.body) {
+            let mut waiting = match standing(group, &self.settings.task, &reply.body) {
                 Standing::Ready(place) => return Ok(place),
+                // That another is to come, Nomad says a moment after it has said that this one failed.
+                Standing::Failed(why)
+                    if self.settings.template.is_some()
+                        && failed.get_or_insert_with(Instant::now).elapsed() < REPLACED =>
+                {
+                    why
+                }
                 Standing::Failed(why) => {
                     return Err(Error::unavailable("the lease's task does not run").cause(why).hint(
                         format!(
@@ -142,7 +154,7 @@ impl Nomad {
             };
             if let (true, Some(id)) = (reply.body.is_empty(), evaluation) {
                 let evaluation: Option<Evaluation> =
-                    self.api.find(&format!("/v1/evaluation/{id}"), &[]).await?;
+                    self.api.find(&format!("/v1/evaluation/{id}"), "eval not found").await?;
                 waiting = evaluation.as_ref().and_then(placement).unwrap_or(waiting);
             }
             if begun.elapsed() >= self.settings.alloc_ready_timeout {

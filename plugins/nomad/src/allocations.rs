@@ -22,9 +22,9 @@ pub(crate) enum Standing {
     Failed(String),
 }
 
-/// How a lease stands. An allocation that works beats one that is coming, and that one beats one that is over.
-pub(crate) fn standing(job_id: &str, task: &str, allocations: &[Allocation]) -> Standing {
-    let mut ours: Vec<_> = allocations.iter().filter(|allocation| allocation.job_id == job_id).collect();
+/// How a lease stands, by the allocations of its job's group. An allocation that works beats one that is coming, and that one beats one that is over.
+pub(crate) fn standing(group: &str, task: &str, allocations: &[Allocation]) -> Standing {
+    let mut ours: Vec<_> = allocations.iter().filter(|allocation| allocation.task_group == group).collect();
     ours.sort_by_key(|allocation| std::cmp::Reverse(allocation.create_index));
     let phases: Vec<_> = ours.iter().map(|allocation| (*allocation, phase(allocation, task))).collect();
     let first =
@@ -45,10 +45,30 @@ pub(crate) fn standing(job_id: &str, task: &str, allocations: &[Allocation]) -> 
     }
 }
 
-/// Whether all of a job's allocations have ended on their nodes, as far as these have told.
-pub(crate) fn ended(job_id: &str, allocations: &[Allocation]) -> bool {
-    let mut ours = allocations.iter().filter(|allocation| allocation.job_id == job_id);
-    ours.all(|allocation| matches!(allocation.client_status.as_str(), "complete" | "failed" | "lost"))
+/// Whether all that ran for a job has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Its nodes have said so.
+    Yes,
+    /// Those that have not are lost to the servers.
+    Lost,
+    /// Not yet.
+    No,
+}
+
+/// Whether all of a job's allocations have ended.
+pub(crate) fn ended(allocations: &[Allocation]) -> Ended {
+    let of = |allocation: &Allocation| match allocation.client_status.as_str() {
+        "complete" | "failed" => Ended::Yes,
+        "lost" => Ended::Lost,
+        _ => Ended::No,
+    };
+    let all: Vec<_> = allocations.iter().map(of).collect();
+    match () {
+        () if all.contains(&Ended::No) => Ended::No,
+        () if all.contains(&Ended::Lost) => Ended::Lost,
+        () => Ended::Yes,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +109,9 @@ fn describe(allocation: &Allocation, task: &str) -> String {
 
 /// The last event that says something: that a task was not restarted says less than why it ended.
 fn last_event(state: &TaskState) -> Option<String> {
-    let says = |kind: &str| !matches!(kind, "Not Restarting" | "Restarting" | "Killed" | "Killing");
+    let says = |kind: &str| {
+        !matches!(kind, "Not Restarting" | "Restarting" | "Killed" | "Killing" | "Alloc Unhealthy")
+    };
     let telling = state.events.iter().rev().find(|event| says(&event.r#type));
     let event = telling.or(state.events.last())?;
     let text = if event.display_message.is_empty() { &event.r#type } else { &event.display_message };
@@ -124,7 +146,7 @@ mod tests {
 
     fn allocation(id: &str, index: u64, changes: Value) -> Allocation {
         let mut all = json!({
-            "ID": id, "JobID": "job", "NodeName": "n", "DesiredStatus": "run", "ClientStatus": "running",
+            "ID": id, "TaskGroup": "group", "NodeName": "n", "DesiredStatus": "run", "ClientStatus": "running",
             "TaskStates": {"t": {"State": "running", "Failed": false}}, "CreateIndex": index,
         });
         all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -132,7 +154,7 @@ mod tests {
     }
 
     fn stands(allocations: &[Allocation]) -> Standing {
-        standing("job", "t", allocations)
+        standing("group", "t", allocations)
     }
 
     fn ready(id: &str) -> Standing {
@@ -181,7 +203,7 @@ mod tests {
         assert_eq!(stands(&[pending(), older.clone()]), ready("works"));
         assert_eq!(stands(&[older, allocation("newest", 3, json!({}))]), ready("newest"));
         assert!(is_starting(&stands(&[])));
-        assert!(is_starting(&stands(&[allocation("x", 9, json!({"JobID": "another"}))])));
+        assert!(is_starting(&stands(&[allocation("x", 9, json!({"TaskGroup": "sidecars"}))])));
     }
 
     #[test]
@@ -232,7 +254,11 @@ mod tests {
     #[test]
     fn every_allocation_has_to_have_ended() {
         let done = || allocation("a", 1, json!({"ClientStatus": "complete"}));
-        assert!(ended("job", &[]) && ended("job", &[done()]));
-        assert!(!ended("job", &[done(), allocation("b", 2, json!({"DesiredStatus": "stop"}))]));
+        let lost = || allocation("b", 2, json!({"ClientStatus": "lost"}));
+        assert_eq!(
+            (ended(&[]), ended(&[done()]), ended(&[done(), lost()])),
+            (Ended::Yes, Ended::Yes, Ended::Lost)
+        );
+        assert_eq!(ended(&[lost(), allocation("c", 3, json!({"DesiredStatus": "stop"}))]), Ended::No);
     }
 }

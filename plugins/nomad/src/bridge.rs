@@ -16,7 +16,7 @@ impl Nomad {
         let place = match self.find(&identity).await? {
             Found::Absent => return Err(Error::not_found(format!("there is no job {}", identity.job_id))),
             Found::Stopped => return Ok(none(BridgeState::Unsupported, "the job was stopped".to_owned())),
-            Found::Ours => match self.standing(&identity).await? {
+            Found::Ours(group) => match self.standing(&identity, &group).await? {
                 Standing::Ready(place) => place,
                 Standing::Starting(why) => return Ok(none(BridgeState::Pending, why)),
                 Standing::Failed(why) => return Ok(none(BridgeState::Unsupported, why)),

@@ -34,8 +34,8 @@ pub(crate) struct Nomad {
 pub(crate) enum Found {
     /// Nothing: the status was 404.
     Absent,
-    /// The lease's job.
-    Ours,
+    /// The lease's job, with the name of the group that its task is in.
+    Ours(String),
     /// The lease's job, which somebody stopped.
     Stopped,
 }
@@ -110,11 +110,11 @@ impl Provider for Nomad {
 impl Nomad {
     /// Looks for a lease's job and verifies that it is the lease's.
     pub(crate) async fn find(&self, identity: &Identity) -> Result<Found> {
-        let Some(job): Option<Job> = self.api.find(&job_path(identity), &[]).await? else {
+        let Some(job): Option<Job> = self.api.find(&job_path(identity), "job not found").await? else {
             return Ok(Found::Absent);
         };
-        identity.verify(&job, &self.settings.task)?;
-        Ok(if job.stop { Found::Stopped } else { Found::Ours })
+        let group = identity.verify(&job, &self.settings.task)?.to_owned();
+        Ok(if job.stop { Found::Stopped } else { Found::Ours(group) })
     }
 
     /// Notes where a lease is, so that the next command of this session need not ask.

@@ -23,7 +23,7 @@ impl Nomad {
                 let message = format!("the job {} was stopped; it does not start again", identity.job_id);
                 (LeaseState::Stopped, None, Some(message))
             }
-            Found::Ours => match self.standing(&identity).await? {
+            Found::Ours(group) => match self.standing(&identity, &group).await? {
                 Standing::Ready(place) => (LeaseState::Ready, Some(place), None),
                 Standing::Starting(why) => (LeaseState::Starting, None, Some(why)),
                 Standing::Failed(why) => (LeaseState::Failed, None, Some(why)),
@@ -37,9 +37,9 @@ impl Nomad {
     }
 
     /// How the lease stands, by the allocations of its job.
-    pub(crate) async fn standing(&self, identity: &Identity) -> Result<Standing> {
+    pub(crate) async fn standing(&self, identity: &Identity, group: &str) -> Result<Standing> {
         let path = format!("{}/allocations", job_path(identity));
         let allocations: Vec<Allocation> = self.api.get(&path, &[("all", "true")]).await?;
-        Ok(standing(&identity.job_id, &self.settings.task, &allocations))
+        Ok(standing(group, &self.settings.task, &allocations))
     }
 }

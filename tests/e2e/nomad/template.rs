@@ -71,7 +71,7 @@ fn a_template_that_cannot_be_a_lease_is_refused_before_anything_is_asked() {
         (with(|job| job["Meta"] = json!({"crabbox.lease_id": "cbx_000000000000"})), "`crabbox.lease_id`"),
         (with(|job| job["TaskGroups"][0]["Meta"] = json!({"crabbox.managed": "no"})), "`crabbox.managed`"),
         (with(|job| job["Meta"] = json!({"x": "{{.Token}}"})), "has the placeholder `{{.Token}}`"),
-        ("{\"ID\": \"{{.JobID\"}".to_owned(), "has a `{{` without `}}`"),
+        ("{\"ID\": \"{{.JobID\"}".to_owned(), "has `ID` \"{{.JobID\""),
         ("job \"x\" {}".to_owned(), "is not JSON"),
         ("[]".to_owned(), "is not a job"),
     ] {

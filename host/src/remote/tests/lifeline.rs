@@ -96,6 +96,16 @@ const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_secs(3);
 
 #[test]
+fn what_the_command_sends_to_its_group_does_not_make_the_wrapper_deaf() {
+    for shell in shells() {
+        let text = "trap '' TERM QUIT; echo up; kill -s TERM 0; kill -s QUIT 0; exec sleep 1000";
+        let mut run = Live::start(shell, text, Duration::from_secs(3));
+        wait_for("the end of a run without signs of life", || run.child.try_wait().unwrap().is_some());
+        drop(run);
+    }
+}
+
+#[test]
 fn a_run_that_ends_by_itself_ends_as_without() {
     in_every_shell(|shell| {
         let run = Live::start(shell, "echo up; cat; printf 'a\\0b\\n'; echo no >&2; exit 7", LONG);

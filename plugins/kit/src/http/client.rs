@@ -126,6 +126,11 @@ impl Http {
         self.connector.connect().await.map_err(|error| failure::connecting(self, &error))
     }
 
+    /// Text of the other side for a message: one short line without the secrets.
+    pub fn shown(&self, text: &str) -> String {
+        self.refusal(StatusCode::OK, text.as_bytes()).text
+    }
+
     /// A refusal, from its status and body: without the secrets, and short.
     pub fn refusal(&self, status: StatusCode, body: &[u8]) -> Refusal {
         Refusal::new(status, body, self.secrets.iter().map(|secret| secret.expose().as_str()))

@@ -83,15 +83,20 @@ impl Api {
         self.call(Method::GET, path, query, None::<&Value>, PATIENCE).await.map(|reply| reply.body)
     }
 
-    /// Reads something that may not be there: `None` on the status 404, and on nothing else.
+    /// Reads something that may not be there: `None` where the agent itself says so, by the status 404 and in its
+    /// own words. A 404 of somebody on the way, such as a proxy without a backend, proves nothing.
     ///
     /// # Errors
     ///
     /// As [`get`](Self::get).
-    pub(crate) async fn find<T: DeserializeOwned>(&self, path: &str, query: &Query<'_>) -> Result<Option<T>> {
-        match self.send(Method::GET, path, query, None, PATIENCE).await? {
+    pub(crate) async fn find<T: DeserializeOwned>(&self, path: &str, absent: &str) -> Result<Option<T>> {
+        match self.send(Method::GET, path, &[], None, PATIENCE).await? {
             Ok(answer) => Ok(Some(self.decode(path, &answer.body)?)),
-            Err(refusal) if refusal.status == StatusCode::NOT_FOUND => Ok(None),
+            Err(refusal) if refusal.status == StatusCode::NOT_FOUND && refusal.text == absent => Ok(None),
+            Err(refusal) if refusal.status == StatusCode::NOT_FOUND => {
+                Err(Error::provider(format!("a 404 that is not Nomad's: {}", refusal.text))
+                    .hint(format!("does {} lead to the agent?", self.http.origin())))
+            }
             Err(refusal) => Err(self.error(&refusal)),
         }
     }
@@ -107,7 +112,7 @@ impl Api {
         index: u64,
         wait: Duration,
     ) -> Result<Reply<T>> {
-        let (index, wait_ms) = (index.to_string(), format!("{}ms", wait.as_millis()));
+        let (index, wait_ms) = (index.to_string(), format!("{}ms", wait.as_millis().max(1)));
         // The agent adds up to a sixteenth to what it is asked to wait.
         let patience = PATIENCE + wait + wait / 8;
         self.call(Method::GET, path, &[("index", &index), ("wait", &wait_ms)], None::<&Value>, patience).await
@@ -171,6 +176,11 @@ impl Api {
     /// What a refusal means to the host.
     pub(crate) fn error(&self, refusal: &Refusal) -> Error {
         refused::error(refusal, self.has_token(), &self.token_env)
+    }
+
+    /// Text of the agent's for a message: one short line without the token.
+    pub(crate) fn shown(&self, text: &str) -> String {
+        self.http.shown(text)
     }
 
     /// A refusal, from its status and body: without the token, short, in one line.
@@ -243,8 +253,10 @@ impl Api {
 
     fn decode<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T> {
         serde_json::from_slice(body).map_err(|error| {
+            // Not what it says: it may repeat what we sent.
+            let place = format!("line {}, column {}", error.line(), error.column());
             Error::provider(format!("the answer to {path} is not what a Nomad agent answers"))
-                .cause(error)
+                .cause(place)
                 .hint(format!("is {} a Nomad agent?", self.http.origin()))
         })
     }

@@ -49,6 +49,8 @@ answer! {
 answer! {
     /// A group of a job's tasks.
     Group {
+        /// Its name.
+        name: String,
         /// What was written into it.
         meta: BTreeMap<String, String>,
         /// Its tasks.
@@ -141,9 +143,8 @@ answer! {
         /// The job that it is of.
         #[serde(rename = "JobID")]
         job_id: String,
-        /// The node that it is on.
-        #[serde(rename = "NodeID")]
-        node_id: String,
+        /// The group of the job that it is of.
+        task_group: String,
         /// That node's name.
         node_name: String,
         /// `run`, `stop` or `evict`.

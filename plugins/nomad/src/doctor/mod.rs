@@ -198,7 +198,7 @@ impl Nomad {
             Ok(match self.find(&identity).await? {
                 Found::Absent => (CheckStatus::Fail, format!("there is no job {}", identity.job_id)),
                 Found::Stopped => (CheckStatus::Fail, format!("the job {} was stopped", identity.job_id)),
-                Found::Ours => match self.standing(&identity).await? {
+                Found::Ours(group) => match self.standing(&identity, &group).await? {
                     Standing::Ready(place) => (CheckStatus::Ok, format!("it is on node {}", place.node)),
                     Standing::Starting(why) => (CheckStatus::Warn, why),
                     Standing::Failed(why) => (CheckStatus::Fail, why),

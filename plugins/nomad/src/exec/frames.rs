@@ -39,7 +39,6 @@ struct Frame<'a> {
 struct Piece<'a> {
     #[serde(borrow)]
     data: Option<std::borrow::Cow<'a, str>>,
-    close: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,8 +55,6 @@ pub(crate) struct Said {
     pub(crate) stdout: Vec<u8>,
     /// Bytes of standard error.
     pub(crate) stderr: Vec<u8>,
-    /// Whether the streams end with this.
-    pub(crate) closes: [bool; 2],
     /// The exit code, in the last frame.
     pub(crate) exited: Option<i32>,
 }
@@ -73,11 +70,9 @@ pub(crate) fn read(text: &str) -> Result<Said, String> {
         Some(data) => STANDARD.decode(data).map_err(|error| error.to_string()),
         None => Ok(Vec::new()),
     };
-    let closes = [&frame.stdout, &frame.stderr].map(|piece| piece.as_ref().is_some_and(|piece| piece.close));
     Ok(Said {
         stdout: bytes(&frame.stdout)?,
         stderr: bytes(&frame.stderr)?,
-        closes,
         exited: frame.exited.then(|| frame.result.map_or(0, |outcome| outcome.exit_code)),
     })
 }
@@ -103,7 +98,7 @@ mod tests {
     #[test]
     fn bytes_come_as_they_are_and_what_is_unknown_is_left_alone() {
         let said = read(r#"{"stdout":{"data":"w6n/AA=="},"stderr":{"close":true},"new":[1]}"#).unwrap();
-        assert_eq!((said.stdout.as_slice(), said.closes), (&b"\xc3\xa9\xff\0"[..], [false, true]));
+        assert_eq!(said.stdout.as_slice(), b"\xc3\xa9\xff\0");
         assert_eq!(read(r#"{"stdout":{"data":""}}"#).unwrap().stdout, b"");
         assert_eq!(read("{}").unwrap().exited, None);
         assert_eq!(read(r#"{"stdout":{"data":"a\/8="}}"#).unwrap().stdout, [0x6b, 0xff]);

@@ -19,7 +19,7 @@ use crate::job::Identity;
 use crate::provider::{Found, Nomad};
 use input::Input;
 use marker::Ending;
-use socket::{Failure, Socket};
+use socket::Socket;
 use talk::Talk;
 
 /// What is around every command. It is sent without its comments.
@@ -40,10 +40,17 @@ impl Nomad {
         let identity = Identity::of(lease, &self.settings);
         let input = Input::open(params).await.map_err(never)?;
         let command = command(&identity, &input, &params.argv);
-        let socket = self.connect(&identity, &command).await.map_err(never)?;
+        // Nothing runs before the word is sent.
+        let socket = tokio::select! {
+            socket = self.connect(&identity, &command) => socket.map_err(|error| {
+                self.forget(&identity);
+                never(error)
+            })?,
+            _ = context.cancel().cancelled() => return Err(never(Error::cancelled("the command was told to end"))),
+        };
         let stdout = context.sink(Stream::Stdout, params.stdout.as_ref()).map_err(never)?;
         let stderr = context.sink(Stream::Stderr, params.stderr.as_ref()).map_err(never)?;
-        let talk = Talk::new(socket, input, [stdout, stderr]).map_err(never)?;
+        let talk = Talk::new(&self.api, socket, input, [stdout, stderr]).map_err(never)?;
         let own = params.lifeline_ms.is_none();
         let limit = self.settings.exec_timeout.map(|limit| if own { limit.max(OWN) } else { limit });
         let stop = async {
@@ -69,32 +76,27 @@ impl Nomad {
         }
     }
 
-    /// Begins an execution where the lease is. A place that this session only remembers is looked up again when
-    /// nothing can be executed there.
+    /// Begins an execution where the lease is.
     async fn connect(&self, identity: &Identity, command: &[&str]) -> Result<Socket> {
-        if let Some(place) = self.known(identity) {
-            match Socket::open(&self.api, &place.allocation, &self.settings.task, command).await {
-                Err(Failure::Gone(_)) => self.forget(identity),
-                other => return other.map_err(Failure::into_error),
-            }
-        }
-        let place = self.ready(identity).await?;
-        let socket = Socket::open(&self.api, &place.allocation, &self.settings.task, command).await;
-        let socket = socket.map_err(Failure::into_error)?;
+        let place = match self.known(identity) {
+            Some(place) => place,
+            None => self.ready(identity).await?,
+        };
+        let socket = Socket::open(&self.api, &place.allocation, &self.settings.task, command).await?;
         self.remember(identity, &place);
         Ok(socket)
     }
 
     /// Where the lease is now, after whose it is was verified.
     async fn ready(&self, identity: &Identity) -> Result<Place> {
-        match self.find(identity).await? {
-            Found::Ours => {}
+        let group = match self.find(identity).await? {
+            Found::Ours(group) => group,
             Found::Absent => return Err(Error::not_found(format!("there is no job {}", identity.job_id))),
             Found::Stopped => {
                 return Err(Error::conflict(format!("the job {} was stopped", identity.job_id)));
             }
-        }
-        match self.standing(identity).await? {
+        };
+        match self.standing(identity, &group).await? {
             Standing::Ready(place) => Ok(place),
             Standing::Starting(why) | Standing::Failed(why) => {
                 Err(Error::unavailable("nothing can be executed on the lease now").cause(why).retryable(true))

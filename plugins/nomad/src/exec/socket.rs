@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crabbox_provider_kit::Error;
 use crabbox_provider_kit::protocol::Remote;
+use crabbox_provider_kit::{Error, Result};
 use futures_util::StreamExt as _;
 use futures_util::stream::{SplitSink, SplitStream};
 use hyper::StatusCode;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::as_json;
@@ -31,109 +31,74 @@ pub(super) struct Socket {
 /// The half that sends.
 pub(super) type Sending = SplitSink<WebSocketStream<Stream>, Message>;
 
-/// Why there is no execution.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// Nothing can be executed at this place; at another, perhaps.
-    Gone(Error),
-    /// Anything else.
-    Other(Error),
-}
-
-impl Failure {
-    pub(super) fn into_error(self) -> Error {
-        match self {
-            Self::Gone(error) | Self::Other(error) => error,
-        }
-    }
-}
-
 impl Socket {
     /// Asks for a command to be executed. That the agent agrees means nothing yet: what is wrong with the
     /// allocation, the task or the command comes as the first message.
-    pub(super) async fn open(
-        api: &Api,
-        allocation: &str,
-        task: &str,
-        command: &[&str],
-    ) -> Result<Self, Failure> {
+    pub(super) async fn open(api: &Api, allocation: &str, task: &str, command: &[&str]) -> Result<Self> {
         let path = format!("/v1/client/allocation/{allocation}/exec");
         let query = [("task", task), ("command", &as_json(command)), ("tty", "false")];
-        let (stream, request) = api.upgrade(&path, &query).await.map_err(Failure::Other)?;
+        let (stream, request) = api.upgrade(&path, &query).await?;
         let internal = |error: &dyn std::fmt::Display| {
-            Failure::Other(Error::internal("the request to execute something could not be made").cause(error))
+            Error::internal("the request to execute something could not be made").cause(error)
         };
         let (parts, ()) = request.into_parts();
         let mut request = parts.uri.into_client_request().map_err(|error| internal(&error))?;
         request.headers_mut().extend(parts.headers);
         let config = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
         let shaking = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
-        let late = || {
-            Failure::Other(Error::unavailable("the agent did not answer the request to execute something"))
-        };
+        let late = || Error::unavailable("the agent did not answer the request to execute something");
         let opened = timeout(HANDSHAKE, shaking).await.map_err(|_| late())?;
         let (socket, _) = opened.map_err(|error| match error {
             tungstenite::Error::Http(response) => {
                 let body = response.body().as_deref().unwrap_or_default();
                 refused(api, response.status(), body)
             }
-            other => Failure::Other(
-                Error::transport("the connection broke before anything was executed").cause(cause(&other)),
-            ),
+            other => {
+                Error::transport("the connection broke before anything was executed").cause(cause(&other))
+            }
         })?;
         let (sink, stream) = socket.split();
         Ok(Self { sink, stream })
     }
 }
 
-fn refused(api: &Api, status: StatusCode, body: &[u8]) -> Failure {
+fn refused(api: &Api, status: StatusCode, body: &[u8]) -> Error {
     let refusal = api.refusal(status, body);
     let error = api.error(&refusal);
-    match refusal.is_denial() {
-        true => Failure::Other(denied(error)),
-        false if status == StatusCode::NOT_FOUND => Failure::Gone(error),
-        false => Failure::Other(error),
-    }
+    if refusal.is_denial() { denied(error) } else { error }
 }
 
 /// What the end of the connection means before anything was heard of the command. Nomad closes with the cause in
-/// the reason; without one it may be a text that was too long for a close frame, or a broken connection.
-pub(super) fn closed_early(frame: Option<&CloseFrame>) -> Failure {
-    let reason = frame.map(|frame| one_line(&frame.reason)).unwrap_or_default();
+/// the reason; without one it may be a text that was too long for a close frame, or a broken connection. That nothing
+/// was started is believed only while the connection is `young`: a command may be silent for an hour.
+pub(super) fn closed_early(reason: &str, young: bool) -> Error {
     if reason.is_empty() {
         let error =
             Error::transport("the agent ended the connection before anything was heard of the command");
-        return Failure::Other(error.hint("the agent's log has the cause, if it has one"));
+        return error.hint("the agent's log has the cause, if it has one");
     }
+    let said = |texts: &[&str]| young && texts.iter().any(|text| reason.contains(text));
     // These are said before anything is started.
     let error =
         |make: fn(String) -> Error| make(format!("Nomad executes nothing: {reason}")).remote(Remote::Absent);
-    let gone = [
+    if said(&["ermission denied", "signed token"]) {
+        denied(error(Error::auth))
+    } else if said(&[
         "nknown allocation",
         "not possible, client status",
         "not running",
         "not started yet",
         "No path to node",
-    ];
-    if reason.contains("ermission denied") {
-        Failure::Other(denied(error(Error::auth)))
-    } else if gone.iter().any(|text| reason.contains(text)) {
-        Failure::Gone(error(Error::unavailable).retryable(true))
-    } else if ["unknown task name", "task not found", "not found in allocation"]
-        .iter()
-        .any(|text| reason.contains(text))
-    {
-        Failure::Other(
-            error(Error::config_invalid).hint("`task` in the block `nomad` has to name a task of the job"),
-        )
-    } else if reason.contains("failed to start command") || reason.contains("no such file") {
-        Failure::Other(
-            error(Error::prerequisite).hint("a lease needs `/bin/sh`; choose an image that has it"),
-        )
+    ]) {
+        error(Error::unavailable).retryable(true)
+    } else if said(&["unknown task name", "task not found", "not found in allocation"]) {
+        error(Error::config_invalid).hint("`task` in the block `nomad` has to name a task of the job")
+    } else if said(&["failed to start command"]) {
+        error(Error::prerequisite).hint("a lease needs `/bin/sh`; choose an image that has it")
     } else {
         // Such as the end of the task, which may come at any time.
         let error = Error::transport("the connection ended before anything was heard of the command");
-        Failure::Other(error.cause(format!("the agent closed it: {reason}")))
+        error.cause(format!("the agent closed it: {reason}"))
     }
 }
 

@@ -18,7 +18,7 @@ use super::frames;
 use super::input::{Input, Stage};
 use super::marker::{Ending, Splitter};
 use super::socket::{Socket, cause, closed_early};
-use crate::api::{Stream, one_line};
+use crate::api::{Api, Stream};
 
 /// How long nothing at all may come, not even an answer to a ping. The lease's wrapper ends the command after the
 /// same time without a sign of life from here.
@@ -35,8 +35,14 @@ const LETTING_GO: Duration = Duration::from_secs(9);
 /// The same for what has no wrapper that would notice.
 const LETTING_GO_ALONE: Duration = Duration::from_millis(500);
 
+/// For how long what the agent says of a command that was not heard of yet is taken for the reason that it was not
+/// started.
+const YOUNG: Duration = Duration::from_secs(5);
+
 /// An execution under way.
-pub(super) struct Talk {
+pub(super) struct Talk<'a> {
+    api: &'a Api,
+    begun: Instant,
     stream: SplitStream<WebSocketStream<Stream>>,
     outputs: [Output; 2],
     /// The task that sends, ended with this.
@@ -61,8 +67,8 @@ enum Step {
     Exited(i32),
 }
 
-impl Talk {
-    pub(super) fn new(socket: Socket, input: Input, sinks: [Sink; 2]) -> Result<Self> {
+impl<'a> Talk<'a> {
+    pub(super) fn new(api: &'a Api, socket: Socket, input: Input, sinks: [Sink; 2]) -> Result<Self> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)
             .map_err(|error| Error::internal("there is no randomness").cause(error))?;
@@ -72,7 +78,8 @@ impl Talk {
         let mut sending = JoinSet::new();
         let (sink, progress) = (socket.sink, stage.clone());
         sending.spawn(async move { input.send(sink, &word, progress).await });
-        Ok(Self { stream: socket.stream, outputs, sending, stage, lifeline, heard: false })
+        let begun = Instant::now();
+        Ok(Self { api, begun, stream: socket.stream, outputs, sending, stage, lifeline, heard: false })
     }
 
     /// Passes output on until the command has ended and both streams are whole. When `stop` comes first, standard
@@ -176,11 +183,12 @@ impl Talk {
     /// The connection ended, and no exit frame came. Whatever the close code is, that is no end of the command.
     fn broken(&self, frame: Option<&CloseFrame>, error: Option<&tungstenite::Error>) -> Error {
         if !self.heard && error.is_none() {
-            return closed_early(frame).into_error();
+            let reason = frame.map(|frame| self.api.shown(&frame.reason)).unwrap_or_default();
+            return closed_early(&reason, self.begun.elapsed() < YOUNG);
         }
         let how = match (frame, error) {
             (Some(frame), _) => {
-                format!("the agent closed it: {} {}", u16::from(frame.code), one_line(&frame.reason))
+                format!("the agent closed it: {} {}", u16::from(frame.code), self.api.shown(&frame.reason))
             }
             (_, Some(error)) => cause(error),
             (None, None) => "the agent ended it".to_owned(),

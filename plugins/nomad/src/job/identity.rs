@@ -73,12 +73,12 @@ impl Identity {
         meta
     }
 
-    /// Checks that a job is this lease's, in all three places.
+    /// Checks that a job is this lease's, in all three places, and names the group of its task.
     ///
     /// # Errors
     ///
     /// `conflict`, naming the first key that differs.
-    pub(crate) fn verify(&self, job: &Job, task: &str) -> Result<()> {
+    pub(crate) fn verify<'a>(&self, job: &'a Job, task: &str) -> Result<&'a str> {
         let mut owner = None;
         for group in &job.task_groups {
             owner = owner.or(group
@@ -95,7 +95,7 @@ impl Identity {
                 .find_map(|(place, meta)| Some((self.difference(meta)?, place))),
         };
         match differs {
-            None => Ok(()),
+            None => Ok(owner.map(|(group, _)| group.name.as_str()).unwrap_or_default()),
             Some((what, place)) => {
                 Err(Error::conflict(format!("the job {} is not this lease's", self.job_id))
                     .cause(format!("its {place} differs in {what}"))

@@ -5,7 +5,7 @@ mod spec;
 mod template;
 
 pub(crate) use identity::{EXPIRES_AT, Identity, LEASE_ID, MANAGED, SCOPE, SLUG};
-pub(crate) use spec::{Order, job};
+pub(crate) use spec::{Order, group_of, job};
 
 #[cfg(test)]
 mod tests;

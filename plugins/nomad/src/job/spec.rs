@@ -12,8 +12,9 @@ use crate::settings::Settings;
 /// The script that the task runs.
 const KEEP: &str = include_str!("keep.sh");
 
-/// How long a task may take to end when it is told to, in nanoseconds.
-const KILL_TIMEOUT: u64 = 5_000_000_000;
+/// How long a task may take to end when it is told to, in nanoseconds: to take a large tree away. It is the most that
+/// a client allows by default.
+const KILL_TIMEOUT: u64 = 30_000_000_000;
 
 /// What a lease's job is made for.
 #[derive(Debug)]
@@ -39,6 +40,16 @@ pub(crate) fn job(order: &Order<'_>, settings: &Settings) -> Result<Value> {
         Some(path) => template::job(path, order, &meta, settings),
         None => Ok(plain(order, &meta, settings)),
     }
+}
+
+/// The name of the group that a task of a job is in.
+pub(crate) fn group_of(job: &Value, task: &str) -> String {
+    let has = |group: &&Value| {
+        let tasks = group["Tasks"].as_array().into_iter().flatten();
+        tasks.into_iter().any(|candidate| candidate["Name"] == task)
+    };
+    let group = job["TaskGroups"].as_array().into_iter().flatten().find(has);
+    group.and_then(|group| group["Name"].as_str()).unwrap_or_default().to_owned()
 }
 
 fn plain(order: &Order<'_>, meta: &BTreeMap<String, String>, settings: &Settings) -> Value {

@@ -51,14 +51,20 @@ pub(super) fn job(
     Ok(Value::Object(job))
 }
 
-/// Replaces `{{.Name}}` by its value as the inside of a JSON string.
+/// Replaces `{{.Name}}` by its value as the inside of a JSON string. Other braces are Nomad's own, for its templates.
 fn render(text: &str, values: &[(&str, &str)]) -> Result<String, String> {
     let mut rendered = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("{{") {
-        let (inside, after) = after.split_once("}}").ok_or("has a `{{` without `}}`")?;
-        let name = inside.trim().strip_prefix('.').map(str::trim);
-        let value = values.iter().find(|(known, _)| name == Some(*known)).map(|(_, value)| *value);
+        let placeholder = after.split_once("}}").filter(|(inside, _)| is_placeholder(inside));
+        let Some((inside, after)) = placeholder else {
+            rendered.push_str(before);
+            rendered.push_str("{{");
+            rest = after;
+            continue;
+        };
+        let name = inside.trim().trim_start_matches('.');
+        let value = values.iter().find(|(known, _)| name == *known).map(|(_, value)| *value);
         let Some(value) = value else {
             let known: Vec<_> = values.iter().map(|(name, _)| format!("{{{{.{name}}}}}")).collect();
             let known = known.join(" ");
@@ -74,6 +80,12 @@ fn render(text: &str, values: &[(&str, &str)]) -> Result<String, String> {
     }
     rendered.push_str(rest);
     Ok(rendered)
+}
+
+/// Whether what is between braces is a dot and a word.
+fn is_placeholder(inside: &str) -> bool {
+    let word = inside.trim().strip_prefix('.').unwrap_or_default();
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Checks the job and writes whose it is into it. What contradicts is refused, never replaced.
@@ -109,6 +121,9 @@ fn complete(
             |task: &&mut Map<String, Value>| task.get("Name").and_then(Value::as_str) == Some(&settings.task);
         let mut here = 0;
         for task in tasks.into_iter().flatten().filter_map(Value::as_object_mut).filter(is_ours) {
+            // Whether a task sees the node decides where its lease is, and what ends with it.
+            set(task, "Driver", &settings.driver)
+                .map_err(|what| format!("{what}, in the task; or set `driver` in the block `nomad`"))?;
             own(task, "the task", meta)?;
             here += 1;
         }
