@@ -27,9 +27,11 @@ cbx_see() {
   case " $cbx_own " in *" $1 "* | *" $2 "*) return 0 ;; esac
   case $4 in Z* | X*) ;; *) cbx_left="$cbx_left $1" ;; esac
 }
+# To look takes long where there is much to do: it is done often only in the first second.
 cbx_pause() {
-  sleep 0.1 2>/dev/null || { sleep 1; cbx_tenths=$((cbx_tenths + 9)); }
-  cbx_tenths=$((cbx_tenths + 1))
+  [ "$cbx_tenths" -lt 10 ] && sleep 0.1 2>/dev/null && cbx_tenths=$((cbx_tenths + 1)) && return
+  sleep 1
+  cbx_tenths=$((cbx_tenths + 10))
 }
 # Ends all of the run: SIGTERM, and after 5 s SIGKILL. The wrapper is told first: it waits until that is done.
 cbx_end() {

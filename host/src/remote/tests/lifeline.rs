@@ -69,9 +69,10 @@ impl Live {
 
     /// Waits for the end: the exit code, if it has one, and what it printed. Nothing of the run is left.
     fn end(mut self, shell: &[&str]) -> (Option<i32>, String) {
+        wait_for("the end of the run", || self.child.try_wait().unwrap().is_some());
+        let code = self.child.wait().unwrap().code();
         let mut said = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-        let code = self.child.wait().unwrap().code();
         if let Some(mut stdin) = self.stdin.take() {
             assert!(stdin.write_all(b"\n").is_err(), "{shell:?}: somebody holds its standard input");
         }
@@ -79,6 +80,15 @@ impl Live {
         let left: Vec<_> = std::fs::read_dir(self.file(".crabbox/runs")).unwrap().collect();
         assert!(left.is_empty(), "{shell:?}: {left:?}");
         (code, said)
+    }
+}
+
+/// A test that fails leaves nothing behind.
+impl Drop for Live {
+    fn drop(&mut self) {
+        let group = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = self.child.wait();
     }
 }
 
