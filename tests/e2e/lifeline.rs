@@ -11,7 +11,7 @@ use crate::support::repository;
 /// Starts a command that says that it is up and ends by no signal that can be ignored.
 fn start(world: &World, text: &str) -> Child {
     let mut command = world.crabbox(&["run", "--provider", "rude", "--", "sh", "-c", text]);
-    command.env("CRABBOX_ORPHAN_GRACE", "5").env("MARK", "the run's");
+    command.env("CRABBOX_ORPHAN_GRACE", "5");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
@@ -31,18 +31,48 @@ fn is_up(world: &World) -> bool {
     leases.into_iter().any(|lease| lease.path().join("ws/up").exists())
 }
 
+/// The plugin's process.
+fn plugin(world: &World) -> Pid {
+    let root = world.root().into_os_string().into_encoded_bytes();
+    let has = |path: std::path::PathBuf, text: &[u8]| {
+        fs::read(path).is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text))
+    };
+    let mut all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let found = all.find(|path| has(path.join("cmdline"), b"--stdio") && has(path.join("environ"), &root));
+    let pid = found.and_then(|path| path.file_name()?.to_str()?.parse().ok());
+    pid.and_then(Pid::from_raw).expect("the plugin is there")
+}
+
+/// Nobody hangs up, and the connection stays open.
 #[test]
 fn a_command_is_ended_by_silence_when_host_and_plugin_are_killed() {
+    if !std::path::Path::new("/proc/self/environ").exists() {
+        return;
+    }
     let world = World::rude("lifeline run");
     let mut run = start(&world, STUBBORN);
     wait_for("the command", || is_up(&world));
     // Longer than the silence that would end it.
     std::thread::sleep(std::time::Duration::from_secs(7));
     assert_ne!(of_the_run(&world), Vec::<String>::new(), "signs of life keep it");
+    signal(&run, Signal::STOP);
+    kill_process(plugin(&world), Signal::KILL).unwrap();
     signal(&run, Signal::KILL);
     run.wait().unwrap();
     wait_for("the end of the plugin", || !world.processes().iter().any(|line| line.contains("--stdio")));
     assert_ne!(of_the_run(&world), Vec::<String>::new(), "nothing else ends it");
+    wait_for("the end of the command", || world.processes().is_empty());
+    world.ok(&["cleanup"]);
+    assert_eq!(world.ok(&["list"]), "");
+}
+
+#[test]
+fn a_command_is_ended_when_its_host_is_killed_because_the_plugin_hangs_up() {
+    let world = World::rude("lifeline run");
+    let mut run = start(&world, STUBBORN);
+    wait_for("the command", || is_up(&world));
+    signal(&run, Signal::KILL);
+    run.wait().unwrap();
     wait_for("the end of the command", || world.processes().is_empty());
     world.ok(&["cleanup"]);
     assert_eq!(world.ok(&["list"]), "");

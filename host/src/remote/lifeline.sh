@@ -6,26 +6,29 @@
 cbx_look() {
   cbx_left=
   if [ -r /proc/self/stat ]; then
-    cbx_tagged=$(grep -ls "CRABBOX_RUN_ID=$cbx_run" /proc/[0-9]*/environ)
-    for cbx_file in /proc/[0-9]*; do
+    for cbx_file in $(
+      grep -ls ") [^XZ] [0-9]* $cbx_group " /proc/[0-9]*/stat
+      grep -ls "CRABBOX_RUN_ID=$cbx_run" /proc/[0-9]*/environ
+    ); do
+      cbx_file=${cbx_file%/*}
       { IFS= read -r cbx_stat <"$cbx_file/stat"; } 2>/dev/null || continue
-      set -- "${cbx_file#/proc/}" ${cbx_stat##*")"}
-      case $cbx_tagged in *"$cbx_file/environ"*) cbx_of=$cbx_group ;; *) cbx_of=$4 ;; esac
-      cbx_see "$1" "$3" "$cbx_of" "$2"
+      set -- ${cbx_stat##*")"}
+      cbx_see "${cbx_file#/proc/}" "$2" "$1"
     done
   else
     cbx_list=$(ps -A -o pid=,ppid=,pgid=,stat=)
     while read -r cbx_pid cbx_parent cbx_of cbx_state; do
-      cbx_see "$cbx_pid" "$cbx_parent" "$cbx_of" "$cbx_state"
+      [ "$cbx_of" != "$cbx_group" ] || cbx_see "$cbx_pid" "$cbx_parent" "$cbx_state"
     done <<END
 $cbx_list
 END
   fi
 }
+# A process by its number, its parent and its state.
 cbx_see() {
-  [ "$3" = "$cbx_group" ] && [ "$1" != $$ ] || return 0
-  case " $cbx_own " in *" $1 "* | *" $2 "*) return 0 ;; esac
-  case $4 in Z* | X*) ;; *) cbx_left="$cbx_left $1" ;; esac
+  case " $$ $cbx_own $cbx_left " in *" $1 "*) return ;; esac
+  case " $cbx_own " in *" $2 "*) return ;; esac
+  case $3 in Z* | X*) ;; *) cbx_left="$cbx_left $1" ;; esac
 }
 # To look takes long where there is much to do: it is done often only in the first second.
 cbx_pause() {
@@ -95,9 +98,15 @@ cbx_over() {
   cbx_own="$$ $cbx_watch $cbx_reader"
   cbx_tenths=0
   # The command may be what sent the signal: then nobody ends the rest, and it is not waited for without end.
-  while [ -n "$cbx_ending" ] && [ "$cbx_tenths" -lt 200 ] && cbx_look && [ -n "$cbx_left" ]; do cbx_pause; done
+  while [ -n "$cbx_ending" ] && [ "$cbx_tenths" -lt 200 ]; do
+    cbx_look
+    [ -n "$cbx_left" ] || break
+    cbx_pause
+  done
   # A signal that comes while a shell starts can be lost, but not this one.
   kill -s USR2 "$cbx_watch"
   kill -s KILL "$cbx_reader"
   wait "$cbx_reader"
+  # If it was ending the run, what it waited with has no parent now.
+  [ -z "$cbx_ending" ] || [ -n "$cbx_left" ] || { cbx_look; [ -z "$cbx_left" ] || kill -s KILL $cbx_left; }
 }

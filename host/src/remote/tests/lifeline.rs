@@ -88,7 +88,7 @@ impl Drop for Live {
     fn drop(&mut self) {
         let group = rustix::process::Pid::from_child(&self.child);
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        let _ = self.child.wait();
+        let _ = self.child.kill();
     }
 }
 
