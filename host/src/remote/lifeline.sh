@@ -54,7 +54,7 @@ cbx_end() {
 # meant for the command: this ends with the record, and by SIGUSR2.
 cbx_count() {
   trap '' HUP INT TERM QUIT
-  trap 'kill $! 2>/dev/null; exit' USR2
+  trap 'kill -s KILL $!; exit' USR2
   cbx_silent=0
   trap cbx_silent=0 USR1
   cbx_near=
