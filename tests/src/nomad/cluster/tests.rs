@@ -102,7 +102,7 @@ fn an_agent_that_is_dropped_leaves_nothing() {
     let (_, allocation) = running(&cluster, "trap '' INT TERM; while :; do sleep 1; done");
     let script = "setsid sleep 3601 & (cd local && env -i setsid sleep 3602 &); wait";
     let _exec = exec(&cluster, &allocation, &["sh", "-c", script]);
-    let Cluster::Agent { agent, .. } = cluster else { unreachable!() };
+    let Cluster::Agent { agent, .. } = cluster else { panic!("an agent was asked for") };
     wait_for("five processes", || agent.processes().len() >= 5);
     let (all, address) = (agent.processes(), agent.address());
     drop(agent);
