@@ -10,6 +10,7 @@ use crabbox_provider_kit::http::Refusal;
 use crabbox_provider_kit::protocol::{FileRef, Remote, RunParams, RunResult, Stream};
 use crabbox_provider_kit::{Context, Doing as _, Error, Result, Sink};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::api::{Api, Executed, Part};
@@ -41,8 +42,8 @@ impl Freestyle {
         let place = format!("/tmp/.crabbox-{}", params.run_id);
         let (input, stdin) = self.input(&vm, &place, params.stdin.as_ref()).await.map_err(never)?;
         let sink = |stream, path: &Option<_>| context.sink(stream, path.as_ref()).map_err(never);
-        let mut stdout = Output::new("out", &place, sink(Stream::Stdout, &params.stdout)?);
-        let mut stderr = Output::new("err", &place, sink(Stream::Stderr, &params.stderr)?);
+        let stdout = Output::new("out", &place, sink(Stream::Stdout, &params.stdout)?);
+        let stderr = Output::new("err", &place, sink(Stream::Stderr, &params.stderr)?);
         let mut body = json!({
             "command": command(&self.settings.directory, &place, &params.argv, &stdin),
             "linuxUser": self.settings.linux_user,
@@ -51,25 +52,23 @@ impl Freestyle {
             body["stdin"] = Value::from(input);
         }
         let limit = params.timeout_ms.map_or(LONGEST_MS, |ms| ms.saturating_add(60_000).min(LONGEST_MS));
-        let mut order = std::pin::pin!(self.ordered(&vm, body, limit));
-        let mut failing: Option<Instant> = None;
-        let executed = loop {
-            tokio::select! {
-                biased;
-                executed = &mut order => break executed?,
-                // There is no way to take an order back: the host ends the command by another.
-                _ = context.cancel().cancelled() => {
-                    return Err(Error::cancelled("the command was told to end").remote(Remote::Unknown));
-                }
-                () = sleep(PAUSE) => {}
-            }
-            let (out, err) = tokio::join!(stdout.pull(&self.api, &vm), stderr.pull(&self.api, &vm));
-            match out.and(err) {
-                Ok(()) => failing = None,
-                Err(error) if failing.get_or_insert_with(Instant::now).elapsed() > FAILING => {
-                    return Err(error);
-                }
-                Err(_) => {}
+        // Each stream goes on by itself: a reader who takes his time with one does not hold up the other.
+        let (over, ended) = watch::channel(false);
+        let order = async {
+            let executed = self.ordered(&vm, body, limit).await;
+            over.send_replace(true);
+            executed
+        };
+        let follow = async {
+            let out = stdout.follow(&self.api, &vm, ended.clone());
+            tokio::try_join!(order, out, stderr.follow(&self.api, &vm, ended))
+        };
+        let (executed, (), ()) = tokio::select! {
+            biased;
+            followed = follow => followed?,
+            // There is no way to take an order back: the host ends the command by another.
+            _ = context.cancel().cancelled() => {
+                return Err(Error::cancelled("the command was told to end").remote(Remote::Unknown));
             }
         };
         if executed.stderr.contains(NOT_STARTED) {
@@ -80,8 +79,6 @@ impl Freestyle {
             )))
             .cause(crabbox_provider_kit::http::one_line(&said)));
         }
-        let (out, err) = tokio::join!(stdout.finish(&self.api, &vm), stderr.finish(&self.api, &vm));
-        out.and(err).map_err(|error| error.remote(Remote::Dead))?;
         // Nobody needs them any more; that they stay is not worth a word.
         _ = self.api.remove(&vm, &place).await;
         match executed.status_code {
@@ -176,24 +173,29 @@ impl Output {
         Self { path: format!("{place}/{name}"), offset: 0, sink }
     }
 
-    /// Reads what there is now, once.
-    async fn pull(&mut self, api: &Api, vm: &str) -> Result<()> {
-        self.some(api, vm).await.map(drop)
-    }
-
-    /// Reads the rest.
-    async fn finish(mut self, api: &Api, vm: &str) -> Result<()> {
-        while self.some(api, vm).await? {}
-        self.sink.finish().await
-    }
-
-    async fn some(&mut self, api: &Api, vm: &str) -> Result<bool> {
-        match api.read(vm, &self.path, self.offset).await? {
-            Part::Nothing => Ok(false),
-            Part::Bytes(bytes) => {
-                self.offset += bytes.len() as u64;
-                self.sink.write(&bytes).await?;
-                Ok(true)
+    /// Reads what comes until the command has ended, and then the rest.
+    async fn follow(mut self, api: &Api, vm: &str, mut ended: watch::Receiver<bool>) -> Result<()> {
+        let mut failing: Option<Instant> = None;
+        loop {
+            // Before the look: what was written until then is there to be read.
+            let is_over = *ended.borrow_and_update();
+            match api.read(vm, &self.path, self.offset).await {
+                Ok(Part::Bytes(bytes)) => {
+                    self.offset += bytes.len() as u64;
+                    self.sink.write(&bytes).await?;
+                    failing = None;
+                    continue;
+                }
+                Ok(Part::Nothing) if is_over => return self.sink.finish().await,
+                Ok(Part::Nothing) => failing = None,
+                Err(error) if failing.get_or_insert_with(Instant::now).elapsed() > FAILING => {
+                    return Err(error);
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                _ = ended.changed(), if !is_over => {}
+                () = sleep(PAUSE) => {}
             }
         }
     }
