@@ -24,6 +24,7 @@ mod context;
 mod sink;
 
 mod process;
+mod program;
 mod pump;
 
 mod dispatch;
@@ -45,6 +46,7 @@ pub use context::Context;
 pub use crabbox_protocol as protocol;
 pub use error::{Doing, Error, Result};
 pub use process::{GRACE, Process};
+pub use program::{Ended, Program, Running};
 pub use provider::{Provider, check};
 pub use serve::serve;
 pub use session::serve_on;
