@@ -6,6 +6,7 @@ pub mod freestyle;
 pub mod nomad;
 mod rude;
 mod script;
+pub mod sshd;
 mod tools;
 mod world;
 

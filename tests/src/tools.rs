@@ -22,6 +22,11 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     let found = match name {
         // The one on PATH may be a shim that works only in its owner's environment.
         "python3" => python(),
+        // Not on the PATH of everybody.
+        "sshd" => {
+            let paths = std::env::var("PATH").unwrap_or_default();
+            which::which_in(name, Some(format!("{paths}:/usr/sbin:/usr/local/sbin")), "/").ok()
+        }
         name => which::which(name).ok(),
     };
     if found.is_none() {
