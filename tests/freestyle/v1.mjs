@@ -72,7 +72,7 @@ assert.deepEqual([ran.stdout, ran.stderr, ran.statusCode], ["/root\n0\ntool\n", 
 if (process.env.EMULATOR_USERS !== "no") {
   assert.equal((await vm.user({ username: "ubuntu" }).exec("id -u")).stdout, "1000\n");
 }
-const late = await vm.exec({ command: "echo early; sleep 60", timeoutMs: 500 });
+const late = await vm.exec({ command: "echo early; sleep 60", timeoutMs: 5000 });
 assert.deepEqual([late.stdout, late.statusCode], ["early\n", null]);
 
 step("files");

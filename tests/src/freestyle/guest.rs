@@ -70,8 +70,9 @@ impl Guest {
         Ok(Self { id: id.to_owned(), root, isolation, init: Mutex::default(), entered: Mutex::default() })
     }
 
-    /// Starts the first process. Its end is the guest's end. Without namespaces there is none.
-    pub(super) async fn boot(&self) -> io::Result<Option<Child>> {
+    /// Starts the first process: its id on the host, and what to wait for. Its end is the guest's
+    /// end. Without namespaces there is none.
+    pub(super) async fn boot(&self) -> io::Result<Option<(u32, Child)>> {
         let mut command = Command::new("unshare");
         match self.isolation {
             Isolation::Users => {}
@@ -94,7 +95,7 @@ impl Guest {
         lines.next_line().await?.ok_or_else(missing)?;
         let waiter = process::of_namespace(pid).into_iter().filter(|&it| it != pid).collect();
         *lock(&self.init) = Some(Init { pid, waiter, _alive: alive });
-        Ok(Some(child))
+        Ok(Some((pid, child)))
     }
 
     /// A command that runs in the guest.
@@ -149,9 +150,25 @@ impl Guest {
         }
     }
 
-    /// Stops all of the guest's processes, which keep their memory.
+    /// Forgets the first process, which has ended. `false`: somebody has ended it, or started another since.
+    pub(super) fn ended(&self, pid: u32) -> bool {
+        lock(&self.init).take_if(|init| init.pid == pid).is_some()
+    }
+
+    /// Stops all of the guest's processes, which keep their memory, and waits until they do nothing any more: what
+    /// one starts before it stops is stopped, too.
     pub(super) fn freeze(&self) {
-        self.processes().into_iter().for_each(process::stop);
+        for _ in 0..2000 {
+            let mut going = self.processes();
+            going.retain(|&pid| !process::is_stopped(pid));
+            going.iter().copied().for_each(process::stop);
+            // These stop themselves, and would sleep on if they did so after they were woken.
+            let is_on = |&pid: &u32| process::is_running(pid) && !process::is_stopped(pid);
+            if going.is_empty() && !lock(&self.entered).iter().any(is_on) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets them go on.
@@ -172,15 +189,21 @@ impl Guest {
         lock(&self.entered).drain(..).for_each(process::kill_group);
     }
 
+    /// The live processes of the guest, and its first one, which ends after all others.
+    pub(super) fn everything(&self) -> Vec<u32> {
+        let init = lock(&self.init).as_ref().map(|init| init.pid);
+        self.processes().into_iter().chain(init).collect()
+    }
+
     /// Kills everything in the guest, and waits until it has ended.
     pub(super) async fn halt(&self) {
-        let before = self.processes();
+        let before = self.everything();
         self.kill();
-        for _ in 0..400 {
+        for _ in 0..process::LOOKS {
             if !before.iter().any(|&pid| process::is_running(pid)) {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(process::PAUSE).await;
         }
     }
 }

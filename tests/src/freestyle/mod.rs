@@ -38,7 +38,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -272,15 +271,14 @@ impl Emulator {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let processes = self.processes();
-        for guest in self.guests() {
-            guest.kill();
-        }
-        for _ in 0..400 {
+        let guests = self.guests();
+        let processes: Vec<u32> = guests.iter().flat_map(|guest| guest.everything()).collect();
+        guests.iter().for_each(|guest| guest.kill());
+        for _ in 0..process::LOOKS {
             if !processes.iter().any(|&pid| process::is_running(pid)) {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(process::PAUSE);
         }
     }
 }

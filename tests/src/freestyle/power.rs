@@ -37,12 +37,14 @@ async fn boot(cloud: &Arc<Cloud>, id: &str) -> Result<(), Answer> {
         return Err(Answer::not_found("VM"));
     }
     cloud.change(|state| state.update(id, |vm| vm.state = "running"));
-    if let Some(mut init) = init {
+    if let Some((pid, mut init)) = init {
         let (cloud, id) = (Arc::clone(cloud), id.to_owned());
         tokio::spawn(async move {
-            // However it came to its end.
             let _ = init.wait().await;
-            stopped(&cloud, &id);
+            // Whoever ends a guest says so himself, and it may have been started again since.
+            if guest.ended(pid) {
+                stopped(&cloud, &id);
+            }
         });
     }
     Ok(())

@@ -1,6 +1,13 @@
 //! Processes: how those of a guest are found, and signals.
 
+use std::time::Duration;
+
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// How often it is looked whether a process that was killed has ended, which takes long where many want to run, and
+/// the time between two looks.
+pub(super) const LOOKS: usize = 6000;
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
 /// The live processes in the same PID namespace as another.
 pub(super) fn of_namespace(init: u32) -> Vec<u32> {
@@ -25,9 +32,17 @@ fn all() -> impl Iterator<Item = u32> {
 
 /// Says whether a process runs, or is stopped. One that has ended, but that nobody has waited for, does not.
 pub(super) fn is_running(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// Says whether a process is stopped.
+pub(super) fn is_stopped(pid: u32) -> bool {
+    matches!(state(pid), Some('T' | 't'))
+}
+
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 pub(super) fn stop(pid: u32) {
