@@ -20,6 +20,7 @@ mod progress;
 mod provider;
 mod remote;
 mod replay;
+mod ssh;
 mod sync;
 #[cfg(test)]
 mod testing;

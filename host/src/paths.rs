@@ -1,7 +1,7 @@
 //! Where crabbox keeps things on this machine.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +56,19 @@ pub(crate) fn private_dir(path: &Path) -> Result<()> {
             .cause(error)
             .hint("crabbox keeps its records there; make it writable, or set XDG_STATE_HOME to another place")
     })
+}
+
+/// The end of a file that somebody else writes, at most so many bytes of it; nothing where there is no file.
+pub(crate) fn read_end(path: &Path, most: u64) -> String {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let size = file.metadata()?.len();
+        file.seek(io::SeekFrom::Start(size.saturating_sub(most)))?;
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }
 
 /// How the name of a file begins that is not in its place yet.

@@ -20,6 +20,7 @@ mod pins;
 mod plugins;
 mod rude;
 mod signals;
+mod ssh_lease;
 mod ssh_server;
 mod support;
 mod sync;

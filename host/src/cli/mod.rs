@@ -8,8 +8,8 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    self, CleanupArgs, DoctorArgs, LeaseArgs, ListArgs, ProviderArgs, RunArgs, StatusArgs, StopArgs,
-    SyncPlanArgs, WarmupArgs,
+    self, CleanupArgs, ConnectArgs, DoctorArgs, LeaseArgs, ListArgs, ProviderArgs, RunArgs, SshArgs,
+    StatusArgs, StopArgs, SyncPlanArgs, WarmupArgs,
 };
 use crate::config::{self, Env, HostFlags, ShowArgs};
 use crate::conformance::{self, CheckArgs};
@@ -37,6 +37,8 @@ enum Command {
     Status(StatusArgs),
     #[command(visible_alias = "release")]
     Stop(StopArgs),
+    Ssh(SshArgs),
+    Connect(ConnectArgs),
     SyncPlan(SyncPlanArgs),
     Cleanup(CleanupArgs),
     Doctor(DoctorArgs),
@@ -103,6 +105,8 @@ pub(crate) async fn run(mut words: Vec<OsString>) -> Result<u8> {
         Command::List(args) => commands::list(&host, args).await.map(|()| 0),
         Command::Status(args) => commands::status(&host, args, selection).await,
         Command::Stop(args) => commands::stop(&host, args, selection).await.map(|()| 0),
+        Command::Ssh(args) => commands::ssh(&host, args, selection).await.map(|()| 0),
+        Command::Connect(args) => commands::connect(&host, args, selection).await,
         Command::SyncPlan(args) => commands::sync_plan(&host, &args, &selection).await.map(|()| 0),
         Command::Cleanup(args) => commands::cleanup(&host, args).await,
         Command::Doctor(args) => commands::doctor(&host, args, selection).await,

@@ -22,14 +22,14 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// A locked file.
 #[derive(Debug)]
-pub(super) struct LockFile {
+pub(crate) struct LockFile {
     file: File,
     path: PathBuf,
 }
 
 impl LockFile {
     /// Locks `path`, exclusively or shared; `None` when another holds it.
-    pub(super) fn try_lock(path: &Path, exclusive: bool) -> io::Result<Option<Self>> {
+    pub(crate) fn try_lock(path: &Path, exclusive: bool) -> io::Result<Option<Self>> {
         loop {
             let file = OpenOptions::new()
                 .read(true)

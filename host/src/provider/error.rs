@@ -42,6 +42,9 @@ pub(crate) enum ProviderError {
     /// No common protocol version.
     #[error("provider `{provider}` speaks protocol {theirs}, and this crabbox speaks {ours}")]
     Version { provider: String, theirs: u32, ours: u32 },
+    /// The lease was reached by SSH, and the connection broke.
+    #[error("{}", error.message)]
+    Connection { provider: String, error: Box<Error> },
     /// Talking to the process failed.
     #[error("failed to talk to provider `{provider}`")]
     Io { provider: String, source: io::Error },
@@ -74,6 +77,7 @@ impl ProviderError {
             Self::Cancelled { .. } => ErrorKind::Cancelled,
             Self::Spawn { .. } => ErrorKind::Prerequisite,
             Self::Version { .. } => ErrorKind::Unsupported,
+            Self::Connection { .. } => ErrorKind::Transport,
             _ => ErrorKind::Provider,
         }
     }
@@ -81,7 +85,7 @@ impl ProviderError {
     /// Whether the plugin answered, so that its process can be asked again.
     pub(crate) fn answered(&self) -> bool {
         match self {
-            Self::Refused { .. } | Self::BadResult { .. } => true,
+            Self::Refused { .. } | Self::BadResult { .. } | Self::Connection { .. } => true,
             Self::Deadline { answered, .. } | Self::Cancelled { answered, .. } => *answered,
             _ => false,
         }
@@ -144,6 +148,9 @@ impl ProviderError {
 
 impl From<ProviderError> for Error {
     fn from(error: ProviderError) -> Self {
+        if let ProviderError::Connection { error, .. } = error {
+            return *error;
+        }
         let message = match &error {
             ProviderError::Refused { provider, .. } => format!("provider `{provider}`: {error}"),
             _ => error.to_string(),

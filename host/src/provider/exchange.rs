@@ -325,13 +325,15 @@ async fn write(stdin: &mut Option<ChildStdin>, bytes: &[u8]) -> io::Result<usize
     }
 }
 
-async fn at(instant: Option<Instant>) {
+/// Waits for an instant, where there is one.
+pub(crate) async fn at(instant: Option<Instant>) {
     if let Some(instant) = instant {
         sleep_until(instant).await;
     }
 }
 
-async fn reader_gone(relay: &Option<&mut Relay>) {
+/// Waits until nobody reads the output any more, where there is any.
+pub(crate) async fn reader_gone(relay: &Option<&mut Relay>) {
     if let Some(relay) = relay {
         relay.broken().await;
     }

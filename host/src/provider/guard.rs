@@ -25,14 +25,14 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// A running guard, seen from the host.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     child: Child,
     group: Pid,
 }
 
 impl Guard {
     /// Starts a guard as the leader of a new group.
-    pub(super) fn spawn(locks: &Locks) -> io::Result<Self> {
+    pub(crate) fn spawn(locks: &Locks) -> io::Result<Self> {
         let stdio = |lock: &Option<File>| -> io::Result<Stdio> {
             lock.as_ref().map_or_else(|| Ok(Stdio::null()), |file| file.try_clone().map(Stdio::from))
         };
@@ -54,20 +54,25 @@ impl Guard {
     }
 
     /// The group that the plugin joins. It is valid for as long as the guard is not reaped.
-    pub(super) fn group(&self) -> Pid {
+    pub(crate) fn group(&self) -> Pid {
         self.group
     }
 
     /// Sends a signal to the whole group.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         // A group with only zombies in it is as good as signalled.
         let _ = kill_process_group(self.group, signal);
     }
 
     /// Kills what is left of the group and reaps the guard.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.signal(Signal::KILL);
         let _ = self.child.wait().await;
+    }
+
+    /// Ends the guard alone: from now on nobody ends what is left of the group.
+    pub(crate) async fn let_go(mut self) {
+        let _ = self.child.kill().await;
     }
 }
 

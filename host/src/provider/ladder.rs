@@ -12,7 +12,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// What the session has to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rung {
+pub(crate) enum Rung {
     /// Send the notification.
     Cancel,
     /// Close the plugin's input.
@@ -27,32 +27,32 @@ pub(super) enum Rung {
 ///
 /// A further interrupt of the user skips ahead: SIGTERM, then SIGKILL.
 #[derive(Debug)]
-pub(super) struct Ladder {
-    pub(super) reason: CancelReason,
+pub(crate) struct Ladder {
+    pub(crate) reason: CancelReason,
     rung: Rung,
     until: Instant,
 }
 
 impl Ladder {
     /// Begins on a rung. A plugin that does not know `cancel` gets no grace.
-    pub(super) fn begin(reason: CancelReason, rung: Rung) -> Self {
+    pub(crate) fn begin(reason: CancelReason, rung: Rung) -> Self {
         let mut ladder = Self { reason, rung, until: Instant::now() };
         ladder.stand_on(rung);
         ladder
     }
 
     /// Where it stands: what was just to be done.
-    pub(super) fn rung(&self) -> Rung {
+    pub(crate) fn rung(&self) -> Rung {
         self.rung
     }
 
     /// When the next step is due; never, after the last.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         (self.rung != Rung::Kill).then_some(self.until)
     }
 
     /// The time on this step is over.
-    pub(super) fn step(&mut self) -> Rung {
+    pub(crate) fn step(&mut self) -> Rung {
         self.stand_on(match self.rung {
             Rung::Cancel => Rung::CloseStdin,
             Rung::CloseStdin => Rung::Terminate,
@@ -61,7 +61,7 @@ impl Ladder {
     }
 
     /// The user does not want to wait.
-    pub(super) fn hurry(&mut self) -> Rung {
+    pub(crate) fn hurry(&mut self) -> Rung {
         self.stand_on(match self.rung {
             Rung::Cancel | Rung::CloseStdin => Rung::Terminate,
             Rung::Terminate | Rung::Kill => Rung::Kill,

@@ -17,8 +17,10 @@ mod stderr;
 pub(crate) mod trace;
 
 pub(crate) use error::ProviderError;
-pub(crate) use guard::{GUARD_ARGUMENT, guard_main};
+pub(crate) use exchange::{at, reader_gone};
+pub(crate) use guard::{GUARD_ARGUMENT, Guard, guard_main};
 pub(crate) use interrupt::Interrupts;
+pub(crate) use ladder::{Ladder, Rung};
 pub(crate) use process::{Locks, Process, REAP, STEP, Spawn};
 pub(crate) use relay::{Delivered, Relay, make_fifo};
 pub(crate) use session::{Ask, Event, Session, default_scope, probe};

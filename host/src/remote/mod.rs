@@ -14,6 +14,7 @@ use crabbox_protocol::RunId;
 const LOADER: &str = include_str!("loader.sh");
 const RECORD: &str = include_str!("record.sh");
 const WRAP: &str = include_str!("wrap.sh");
+const LOOK: &str = include_str!("look.sh");
 const LIFELINE: &str = include_str!("lifeline.sh");
 const KILL: &str = include_str!("kill.sh");
 
@@ -117,14 +118,22 @@ pub(crate) enum UserCommand {
     Shell(OsString),
 }
 
-/// The script that runs the user's command. With `silence` signs of life follow on standard input, and the run is
-/// ended when none has come for so long.
+/// What the way to the lease is like.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Line {
+    /// Signs of life follow on standard input; the run is ended when none has come for so long.
+    pub(crate) silence: Option<Duration>,
+    /// It says 255 when it breaks, so that a command which exits with 255 has to leave word of it.
+    pub(crate) is_ssh: bool,
+}
+
+/// The script that runs the user's command.
 pub(crate) fn run_script(
     root: Option<&str>,
     run: &RunId,
     env: &BTreeMap<String, OsString>,
     command: &UserCommand,
-    silence: Option<Duration>,
+    line: Line,
 ) -> Vec<u8> {
     let mut script = Script::new(root);
     for (name, value) in env {
@@ -140,12 +149,21 @@ pub(crate) fn run_script(
             );
         }
     }
-    let seconds = silence.map(|silence| silence.as_secs().max(1).to_string());
+    let seconds = line.silence.map(|silence| silence.as_secs().max(1).to_string());
     script.line(&format!("cbx_silence={}", seconds.as_deref().unwrap_or_default()));
-    if silence.is_some() {
+    script.line(if line.is_ssh { "cbx_receipt=1" } else { "cbx_receipt=" });
+    if line.silence.is_some() {
+        script.source(LOOK);
         script.source(LIFELINE);
     }
     script.source(WRAP);
+    script.finish()
+}
+
+/// The script that asks whether a run's command exited with 255, which ssh says of itself, too: `exited` if it did.
+pub(crate) fn receipt_script(root: &str, run: &RunId) -> Vec<u8> {
+    let mut script = Script::new(Some(root));
+    script.line(&format!("rm .crabbox/runs/{run}.255 2>/dev/null && echo exited"));
     script.finish()
 }
 
@@ -153,6 +171,7 @@ pub(crate) fn run_script(
 pub(crate) fn kill_script(root: Option<&str>, run: &RunId, grace_ms: u64) -> Vec<u8> {
     let mut script = Script::new(root);
     script.line(&format!("set -- {run} {}", grace_ms.div_ceil(100).max(1)));
+    script.source(LOOK);
     script.source(KILL);
     script.finish()
 }

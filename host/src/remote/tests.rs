@@ -74,12 +74,17 @@ fn words_and_environment_arrive_byte_for_byte() {
         let output = run(
             shell,
             directory.path(),
-            &run_script(None, &run_id(1), &env, &UserCommand::Argv(words), None),
+            &run_script(None, &run_id(1), &env, &UserCommand::Argv(words), Line::default()),
         );
         let expected: Vec<u8> = odd.iter().flat_map(|word| [b"[", *word, b"]"].concat()).collect();
         assert_eq!(output.stdout, expected, "{shell:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let script =
-            run_script(None, &run_id(2), &env, &command(&["sh", "-c", "printf %s \"$V\"; cat; pwd"]), None);
+        let script = run_script(
+            None,
+            &run_id(2),
+            &env,
+            &command(&["sh", "-c", "printf %s \"$V\"; cat; pwd"]),
+            Line::default(),
+        );
         let output = run(shell, directory.path(), &script);
         let mut expected = b"q'\n\xff$x".to_vec();
         let workspace = directory.path().canonicalize().unwrap().join("ws");
@@ -113,7 +118,7 @@ fn the_exit_code_is_the_commands_own() {
             let output = run(
                 shell,
                 directory.path(),
-                &run_script(None, &run_id(3), &BTreeMap::new(), &command(words), None),
+                &run_script(None, &run_id(3), &BTreeMap::new(), &command(words), Line::default()),
             );
             assert_eq!(output.status.code(), Some(code), "{shell:?} {words:?}");
             let said = String::from_utf8_lossy(&output.stderr);
@@ -126,7 +131,7 @@ fn the_exit_code_is_the_commands_own() {
             &run_id(4),
             &BTreeMap::new(),
             &UserCommand::Shell("a=4; exit $((a + 1))".into()),
-            None,
+            Line::default(),
         );
         assert_eq!(run(shell, directory.path(), &script).status.code(), Some(5), "{shell:?}");
     }
@@ -141,14 +146,14 @@ fn a_run_is_killed_with_its_children_and_keeps_the_code_it_chose() {
         let mut child = start(
             shell,
             directory.path(),
-            &run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", text]), None),
+            &run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", text]), Line::default()),
         );
         let record = directory.path().join(".crabbox/runs").join(id.as_str());
         wait_for("the record", || record.exists());
-        let killed = run(shell, directory.path(), &kill_script(None, &id, 2_000));
+        let killed = run(shell, directory.path(), &kill_script(None, &id, 20_000));
         assert_eq!(String::from_utf8_lossy(&killed.stdout), "dead\n", "{shell:?}");
         assert!(matches!(child.wait().unwrap().code(), Some(3 | 143)), "{shell:?}");
-        let again = run(shell, directory.path(), &kill_script(None, &id, 2_000));
+        let again = run(shell, directory.path(), &kill_script(None, &id, 20_000));
         assert_eq!(String::from_utf8_lossy(&again.stdout), "absent\n", "{shell:?}");
     }
 }
@@ -162,7 +167,7 @@ fn a_command_that_ignores_sigterm_is_killed_all_the_same() {
         &id,
         &BTreeMap::new(),
         &command(&["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]),
-        None,
+        Line::default(),
     );
     let mut child = start(&["sh"], directory.path(), &script);
     wait_for("the record", || directory.path().join(".crabbox/runs").join(id.as_str()).exists());
@@ -178,7 +183,7 @@ fn a_run_ends_itself_when_what_started_it_is_gone() {
         let id = run_id(7);
         let flag = directory.path().join("alive");
         let text = format!("while :; do touch {}; sleep 0.1; done", flag.display());
-        let script = run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", &text]), None);
+        let script = run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", &text]), Line::default());
         std::fs::write(directory.path().join("script"), script).unwrap();
         // A shell between us and the loader, which is killed.
         let mut between = Command::new("sh")

@@ -1,5 +1,6 @@
 # Runs "$@" in ws/ with nothing on standard input, and exits as it does.
-# Before: record.sh; the environment is set; cbx_silence is empty, or what lifeline.sh says.
+# Before: record.sh; the environment is set; cbx_silence is empty, or what lifeline.sh says; cbx_receipt is empty, or
+# says that word is to be left of an exit with 255.
 #
 # The record is there before the command starts and until it has ended: whoever finds it can end the run.
 [ -d ws ] || mkdir -p ws || exit 125
@@ -43,6 +44,8 @@ cbx_found=
 ) </dev/null 2>&3 3>&-
 cbx_code=$?
 [ -z "$cbx_silence" ] || cbx_over
+# Where the way back says 255 of itself, too, this says that it was the command.
+[ -z "$cbx_receipt" ] || [ "$cbx_code" != 255 ] || : >"$cbx_record.255"
 rm -f "$cbx_record"
 [ -z "$cbx_watch" ] || kill -s TERM "$cbx_watch" 2>/dev/null
 exit "$cbx_code"

@@ -7,6 +7,7 @@ use crabbox_protocol::{
 use jiff::Timestamp;
 
 use super::held::{AskError, Held, believed, check_id, merge, show_progress};
+use super::on_lease::NEW;
 use super::release::{Released, Watch};
 use super::{after, patiently, shown};
 use crate::error::{Error, Result};
@@ -54,7 +55,10 @@ impl Held<'_> {
         }
         let error = match answer {
             Ok(result) => match self.acquired(&result.lease) {
-                Ok(()) => return Ok(self),
+                Ok(()) => match self.connect(NEW, &mut Some(&mut *interrupts)).await {
+                    Ok(()) => return Ok(self),
+                    Err(error) => error,
+                },
                 Err(error) => error,
             },
             // Nothing was sent, or certainly nothing was made.

@@ -15,6 +15,7 @@ use crate::lease::{LeaseLock, RunDir, abandoned_runs, remove_stale_locks};
 use crate::output::say;
 use crate::paths::sweep;
 use crate::provider::Interrupts;
+use crate::ssh::close_lost;
 use crate::sync::{forget_lost_leases, forget_lost_repositories};
 
 /// How to clean up.
@@ -80,6 +81,7 @@ async fn look(host: &Host, how: Cleanup) -> Result<CleanupReport> {
         host.claims().sweep()?;
         remove_stale_locks(&host.paths, &claims_left);
         forget_lost_leases(&host.paths, &claims_left);
+        close_lost(host, &claims_left).await;
         forget_lost_repositories(&host.paths);
         sweep(&host.paths.cache);
     }

@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use crabbox_protocol::records::{Claim, ClaimRun};
-use crabbox_protocol::{CancelReason, KillParams, Method, Remote, RunId, RunResult, feature};
+use crabbox_protocol::{CancelReason, KillParams, Method, Remote, RunId, RunResult};
 use jiff::Timestamp;
 
 use super::held::{AFTER_DEATH, AskError, Held, same_scope};
 use super::ms;
+use super::on_lease::{THERE, Way};
 use super::script::{run_params, script_by};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -17,7 +18,8 @@ use crate::host::{Chosen, Host};
 use crate::lease::RunDir;
 use crate::output::{say, warn};
 use crate::provider::{Ask, Interrupts, Locks, ProviderError, Relay, Session};
-use crate::remote::{self, UserCommand};
+use crate::remote::{self, Line, UserCommand};
+use crate::ssh::{Connection, Failure};
 
 /// How long a run may take to end by itself after SIGTERM.
 const KILL_GRACE_MS: u64 = 5_000;
@@ -62,16 +64,16 @@ impl Held<'_> {
     /// Runs the command and relays its output. An error says that its end is not known, or that it never ran.
     pub(super) async fn execute(&mut self, job: &Job, interrupts: &mut Interrupts) -> Result<Ran> {
         let begun = Instant::now();
-        let session = self.session().await?;
-        let by_path = session.feature(feature::OUTPUT_PATHS);
-        let silence = session.feature(feature::LIFELINE).then(orphan_grace);
+        let Way { by_path, lifeline, is_ssh } = self.way().await?;
+        let silence = lifeline.then(orphan_grace);
         let run = self.run.as_ref().ok_or_else(|| Error::failure("a command needs a run"))?;
         let (run_id, directory) = (run.id().clone(), run.path().to_owned());
         let lease = self.claim.lease.clone();
         let mut env = job.env.clone();
         env.insert("CRABBOX_LEASE_ID".to_owned(), lease.id.as_str().into());
         env.insert("CRABBOX_SLUG".to_owned(), lease.slug.clone().into());
-        let script = remote::run_script(lease.root.as_deref(), &run_id, &env, &job.command, silence);
+        let script =
+            remote::run_script(lease.root.as_deref(), &run_id, &env, &job.command, Line { silence, is_ssh });
         let script_file = run.file("script", |out| out.write_all(&script))?;
 
         self.note_run(&run_id, false)?;
@@ -87,13 +89,17 @@ impl Held<'_> {
                 relay: Some(&mut relay),
                 events: None,
             };
-            let call = self.ask(&params, ask);
+            let call = self.run_there(&params, ask);
             tokio::select! {
                 answer = call => answer,
                 () = heartbeat => Err(AskError::Host(Error::failure("the heartbeat ended"))),
             }
         };
-        let cancelled = self.session.as_ref().and_then(|session| session.cancelled());
+        let cancelled = match &answer {
+            Err(AskError::Provider(ProviderError::Cancelled { reason, .. })) => Some(*reason),
+            _ if is_ssh => None,
+            _ => self.session.as_ref().and_then(|session| session.cancelled()),
+        };
         let delivered = relay.finish(async { _ = interrupts.next().await }).await;
         let cancelled = cancelled.or(delivered.given_up.then_some(CancelReason::User));
         if delivered.dropped > 0 && !delivered.broken {
@@ -176,7 +182,7 @@ impl Held<'_> {
         let (mut session, configured) = chosen.connect(host, Locks::default()).await?;
         let killed = async {
             same_scope(claim, &configured.scope)?;
-            kill(host, claim, &mut session, run, None).await.map_err(Killing::into_error)
+            kill(host, chosen, claim, &mut session, run, None).await.map_err(Killing::into_error)
         };
         let killed = killed.await;
         session.close().await;
@@ -185,8 +191,8 @@ impl Held<'_> {
 
     /// Ends a run, all of it, from a process that had nothing to do with it.
     pub(super) async fn kill(&mut self, run: &RunId, interrupts: &mut Interrupts) -> Result<()> {
-        let (host, claim) = (self.host, self.claim.clone());
-        match kill(host, &claim, self.session().await?, run, Some(interrupts)).await {
+        let (host, chosen, claim) = (self.host, self.chosen.clone(), self.claim.clone());
+        match kill(host, &chosen, &claim, self.session().await?, run, Some(interrupts)).await {
             Err(Killing::Session(error)) => {
                 if let Some(session) = self.session.take() {
                     session.abandon().await;
@@ -290,20 +296,32 @@ const KILLING: Duration = Duration::from_secs(60);
 /// Ends a run by the plugin's `kill`, or by a script of ours where it has none.
 async fn kill(
     host: &Host,
+    chosen: &Chosen,
     claim: &Claim,
     session: &mut Session,
     run: &RunId,
-    interrupts: Option<&mut Interrupts>,
+    mut interrupts: Option<&mut Interrupts>,
 ) -> Result<(), Killing> {
-    let ask = Ask { interrupts, ..Ask::default() };
-    let remote = if session.manifest().has(Method::Kill) {
+    let manifest = session.manifest();
+    let remote = if manifest.has(Method::Kill) {
         let params = KillParams { lease: claim.lease.clone(), run_id: run.clone(), grace_ms: KILL_GRACE_MS };
+        let ask = Ask { interrupts, ..Ask::default() };
         session.call(&params, ask).await.map_err(|error| Killing::Session(error.into()))?.remote
     } else {
         let script = remote::kill_script(claim.lease.root.as_deref(), run, KILL_GRACE_MS);
-        let ask = Ask { deadline: Some(KILLING), ..ask };
-        let said = script_by(host, session, &claim.lease, &script, ask).await.map_err(Killing::Session)?;
-        match said.output.stdout.trim_ascii() {
+        let said = if manifest.has(Method::Run) {
+            let ask = Ask { deadline: Some(KILLING), interrupts, ..Ask::default() };
+            let said = script_by(host, session, &claim.lease, &script, ask).await;
+            said.map_err(Killing::Session)?.output.stdout
+        } else {
+            tokio::select! {
+                said = kill_by_ssh(host, chosen, claim, &script) => said?,
+                number = Interrupts::next_of(&mut interrupts) => {
+                    return Err(Killing::Unproven(Error::new(Exit::Signal(number), "interrupted")));
+                }
+            }
+        };
+        match said.trim_ascii() {
             b"dead" => Remote::Dead,
             b"absent" => Remote::Absent,
             _ => Remote::Unknown,
@@ -316,6 +334,14 @@ async fn kill(
             Err(Killing::Unproven(Error::new(Exit::Transport, message)))
         }
     }
+}
+
+async fn kill_by_ssh(host: &Host, chosen: &Chosen, claim: &Claim, script: &[u8]) -> Result<Vec<u8>, Killing> {
+    let failed = |failure: Failure| Killing::Unproven(failure.error);
+    let connection = Connection::of(host, chosen, claim).map_err(Killing::Unproven)?;
+    connection.open(|| Ok(Locks::default()), THERE).await.map_err(failed)?;
+    let answer = connection.say(Locks::default(), script, KILLING).await.map_err(failed)?;
+    Ok(answer.stdout)
 }
 
 /// What crabbox exits with when it ended the command.

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::host::{Chosen, Host};
 use crate::lease::{LeaseLock, RunDir};
 use crate::output::{foreign, say};
-use crate::provider::{Ask, Event, Locks, ProviderError, Session};
+use crate::provider::{Ask, Event, ProviderError, Session};
 use crate::sync::Bases;
 
 /// A lease that is locked by this process. One session serves it; a fresh one after a death.
@@ -41,11 +41,7 @@ impl<'a> Held<'a> {
     /// The plugin, started and configured.
     pub(super) async fn session(&mut self) -> Result<&mut Session> {
         if self.session.is_none() {
-            let locks = Locks {
-                lease: Some(self.lock.for_guard()?),
-                run: self.run.as_ref().map(RunDir::for_guard).transpose()?.flatten(),
-            };
-            let (session, configured) = self.chosen.connect(self.host, locks).await?;
+            let (session, configured) = self.chosen.connect(self.host, self.locks()?).await?;
             if let Err(error) = same_scope(&self.claim, &configured.scope) {
                 session.close().await;
                 return Err(error);
@@ -113,6 +109,7 @@ impl<'a> Held<'a> {
         if let Some(session) = self.session.take() {
             session.close().await;
         }
+        self.hang_up().await;
         self.host.claims().remove(&self.claim.lease.id)?;
         Bases::of(&self.host.paths, &self.claim.lease.id).remove();
         self.lock.remove();
@@ -223,7 +220,7 @@ pub(super) fn merge(claim: &mut Claim, report: &LeaseReport) {
     let lease = &mut claim.lease;
     lease.r#ref = r#ref.or(lease.r#ref.take());
     lease.state = state.or(lease.state.take());
-    lease.root = root.or(lease.root.take());
+    lease.root = root.or(ssh.as_ref().map(|ssh| ssh.work_root.clone())).or(lease.root.take());
     lease.labels.extend(labels);
     claim.ssh = ssh.or(claim.ssh.take());
     claim.expires_at = expires_at.or(claim.expires_at);

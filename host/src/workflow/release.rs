@@ -71,6 +71,8 @@ impl Held<'_> {
     pub(crate) async fn release(mut self, action: ReleaseAction, reason: ReleaseReason) -> Result<Released> {
         let begun = Instant::now();
         let was_there = self.claim.state == ClaimState::Leased;
+        // What stands to it would hold it up, or wake it again.
+        self.hang_up().await;
         loop {
             let (outcome, again) = self.ask_release(action, reason).await?;
             if outcome == ReleaseOutcome::Absent && was_there {

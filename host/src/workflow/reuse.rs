@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::held::{Held, believed};
+use super::on_lease::THERE;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Chosen, Host};
@@ -46,7 +47,13 @@ impl<'a> Held<'a> {
 
     /// Asks the provider for the lease until it can be used.
     async fn make_ready(mut self) -> Result<Self> {
+        // A lease that something stands to is there. Its plugin still has to say that this is its place.
+        if self.is_by_ssh() && self.claim.ssh.is_some() && self.connection()?.is_open() {
+            self.session().await?;
+            return Ok(self);
+        }
         if !self.has(Method::Resolve) {
+            self.connect(THERE, &mut None).await?;
             return Ok(self);
         }
         let begun = Instant::now();
@@ -58,7 +65,10 @@ impl<'a> Held<'a> {
             }
             let said = result.message.as_deref().map(foreign);
             match believed(result.state, &self.claim, &self.configured) {
-                LeaseState::Ready => return Ok(self),
+                LeaseState::Ready => {
+                    self.connect(THERE, &mut None).await?;
+                    return Ok(self);
+                }
                 LeaseState::Starting | LeaseState::Stopped if begun.elapsed() < STARTING => {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }

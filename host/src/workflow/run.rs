@@ -265,14 +265,10 @@ async fn release(held: Held<'_>, clock: &mut Clock, interrupts: &mut Interrupts)
     error
 }
 
-/// Refuses what the provider cannot do, from its manifest alone.
+/// Refuses what cannot be done, from the manifest alone.
 pub(crate) fn check_manifest(chosen: &Chosen) -> Result<()> {
-    if chosen.manifest.has(Method::Run) {
-        return Ok(());
+    match chosen.manifest.has(Method::Run) {
+        true => Ok(()),
+        false => crate::ssh::program(chosen).map(drop),
     }
-    Err(Error::usage(format!(
-        "provider `{}` hands over SSH leases, which this crabbox cannot run on",
-        chosen.name
-    ))
-    .hint("update crabbox, or choose another provider with `--provider`"))
 }

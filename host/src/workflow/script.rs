@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crabbox_protocol::{FileRef, Lease, Method, RunParams, feature};
+use crabbox_protocol::{FileRef, Lease, RunParams, feature};
 
 use super::held::{AskError, Held};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::host::Host;
 use crate::lease::{RunDir, new_run_id};
 use crate::provider::{Ask, Delivered, Event, Interrupts, Relay, Session};
@@ -78,8 +78,7 @@ impl Held<'_> {
         interrupts: &mut Interrupts,
         events: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Said, AskError> {
-        check_runs(self.has(Method::Run), &self.claim.provider).map_err(AskError::Host)?;
-        let by_path = self.session().await.map_err(AskError::Host)?.feature(feature::OUTPUT_PATHS);
+        let by_path = self.way().await.map_err(AskError::Host)?.by_path;
         let relay = Relay::capture(by_path.then(|| directory.path()));
         let mut relay = relay.map_err(AskError::Host)?;
         let params = run_params(Some(self.claim.lease.clone()), directory.id().clone(), Some(stdin), &relay);
@@ -89,7 +88,7 @@ impl Held<'_> {
             relay: Some(&mut relay),
             events: Some(events),
         };
-        let result = self.ask(&params, ask).await;
+        let result = self.run_there(&params, ask).await;
         let output = relay.finish(std::future::pending()).await;
         Ok(Said { code: result?.exit_code, output })
     }
@@ -103,7 +102,6 @@ pub(super) async fn script_by(
     script: &[u8],
     ask: Ask<'_>,
 ) -> Result<Said> {
-    check_runs(session.manifest().has(Method::Run), &session.manifest().name)?;
     let Errand { directory: _directory, mut relay, params } =
         Errand::new(host, session, lease, |out| out.write_all(script))?;
     let Ask { deadline, interrupts, .. } = ask;
@@ -111,14 +109,4 @@ pub(super) async fn script_by(
     let result = session.call(&params, ask).await;
     let output = relay.finish(std::future::pending()).await;
     Ok(Said { code: result?.exit_code, output })
-}
-
-fn check_runs(runs: bool, provider: &str) -> Result<()> {
-    if runs {
-        return Ok(());
-    }
-    Err(Error::usage(format!(
-        "provider `{provider}` hands over SSH leases, which this crabbox cannot run on"
-    ))
-    .hint("update crabbox, or choose another provider with `--provider`"))
 }

@@ -162,14 +162,14 @@ impl Relay {
     }
 
     /// Waits until the reader of our standard output is gone. Cancel-safe.
-    pub(super) async fn broken(&self) {
+    pub(crate) async fn broken(&self) {
         while !self.shared[0].broken.load(Ordering::Relaxed) {
             self.broken.notified().await;
         }
     }
 
     /// From now on nothing waits for a reader.
-    pub(super) fn lossy(&mut self) {
+    pub(crate) fn lossy(&mut self) {
         for shared in &self.shared {
             shared.lossy.store(true, Ordering::Relaxed);
         }

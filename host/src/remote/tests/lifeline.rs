@@ -37,7 +37,13 @@ impl Live {
         let directory = tempfile::tempdir().unwrap();
         static COUNT: AtomicU8 = AtomicU8::new(100);
         let id = run_id(COUNT.fetch_add(1, Ordering::Relaxed));
-        let script = run_script(None, &id, &BTreeMap::new(), &command(&["sh", "-c", text]), Some(silence));
+        let script = run_script(
+            None,
+            &id,
+            &BTreeMap::new(),
+            &command(&["sh", "-c", text]),
+            Line { silence: Some(silence), is_ssh: false },
+        );
         let mut loader = loader(shell, directory.path(), path);
         prepare(&mut loader);
         let mut child = loader.spawn().unwrap();
