@@ -1,5 +1,6 @@
 //! Freestyle, from crabbox down to an emulated cloud, and what holds that emulator to the real one.
 
+mod crash;
 mod emulator;
 mod honesty;
 mod life;

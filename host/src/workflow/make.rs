@@ -101,6 +101,15 @@ async fn prepare(
     }
 }
 
+/// How late a lease may appear that nobody waited for: what the plugin says. In a debug build
+/// `CRABBOX_CREATE_SETTLE=SECONDS` says it for a test, where nothing may appear later than that.
+fn create_settle_ms(limits: &Limits) -> u64 {
+    let test = std::env::var("CRABBOX_CREATE_SETTLE").ok().filter(|_| cfg!(debug_assertions));
+    let test = test.and_then(|seconds| seconds.parse::<u64>().ok());
+    let said = test.map(|seconds| seconds.saturating_mul(1000)).or(limits.create_settle_ms);
+    said.unwrap_or(Limits::CREATE_SETTLE_MS)
+}
+
 fn new_claim(
     chosen: &Chosen,
     configured: &ConfigureResult,
@@ -141,7 +150,7 @@ fn new_claim(
         idle_timeout_ms: Some(wish.idle_timeout_ms),
         ttl_ms: Some(wish.ttl_ms),
         expires_at: None,
-        create_settle_ms: limits.create_settle_ms.unwrap_or(Limits::CREATE_SETTLE_MS),
+        create_settle_ms: create_settle_ms(limits),
         cleanup_grace_ms: limits.cleanup_grace_ms.unwrap_or(0),
         missing_since: None,
         runs: Default::default(),

@@ -56,6 +56,8 @@ pub enum Late {
     AfterRequest(Duration),
     /// This long after the client has hung up. The connection is silent.
     AfterHangUp(Duration),
+    /// After the client has hung up, and not before [`Faults::late_create`] is another. The connection is silent.
+    WhenHealed,
 }
 
 /// An answer that takes the place of the real one.

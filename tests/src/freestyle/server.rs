@@ -119,6 +119,12 @@ async fn handle(
                     let _ = gone.await;
                     tokio::time::sleep(time).await;
                 }
+                Late::WhenHealed => {
+                    let _ = gone.await;
+                    while matches!(call.cloud.faults().late_create, Some(Late::WhenHealed)) {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                }
             }
             let _ = route(call).await;
         });
