@@ -2,7 +2,7 @@
 
 use clap::Args;
 use crabbox_protocol::records::{Claim, LeaseRow, LeaseRows};
-use crabbox_protocol::{ListParams, ListResult, Method};
+use crabbox_protocol::{LeaseState, ListParams, ListResult, Method};
 
 use super::ProviderArgs;
 use crate::error::{Error, Result};
@@ -64,7 +64,7 @@ pub(crate) fn row(host: &Host, claim: &Claim) -> LeaseRow {
         provider: claim.provider.clone(),
         r#ref: claim.lease.r#ref.clone(),
         claim: Some(claim.state),
-        state: None,
+        state: claim.stopped_at.map(|_| LeaseState::Stopped),
         owner: Some(claim.owner),
         crew: claim.lease.crew.clone(),
         labels: claim.lease.labels.clone(),

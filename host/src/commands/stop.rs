@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::host::{Host, Selection};
 use crate::lease::RunDir;
 use crate::output::say;
-use crate::workflow::stop as stop_lease;
+use crate::workflow::{Released, stop as stop_lease};
 
 /// Release a lease
 #[derive(Debug, Clone, Args)]
@@ -33,7 +33,10 @@ pub(crate) async fn stop(host: &Host, args: StopArgs, selection: Selection) -> R
             .hint(format!("wait for it, or end both with `crabbox stop {} --force`", claim.lease.id)));
     }
     let chosen = host.chosen_for_with(&claim, &selection).await?;
-    stop_lease(host, chosen, &claim, args.force).await?;
-    say(format!("released {} slug={} provider={}", claim.lease.id, claim.lease.slug, claim.provider));
+    let verb = match stop_lease(host, chosen, &claim, args.force).await? {
+        Released::Stopped => "stopped",
+        _ => "released",
+    };
+    say(format!("{verb} {} slug={} provider={}", claim.lease.id, claim.lease.slug, claim.provider));
     Ok(())
 }

@@ -451,6 +451,7 @@ async fn record(check: &Check<'_>, lease: &mut Lease) -> Result<(Claims, LeaseLo
             .unwrap_or(Limits::CREATE_SETTLE_MS),
         cleanup_grace_ms: 0,
         missing_since: None,
+        stopped_at: None,
         runs: Default::default(),
     };
     let claims = check.host.claims();

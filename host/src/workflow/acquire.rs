@@ -94,6 +94,7 @@ impl Held<'_> {
         let (id, watch) = (self.claim.lease.id.clone(), Watch::of(&self));
         match watch.over(self.settle(ReleaseReason::Rollback), interrupts).await {
             Ok(Released::Gone) => error,
+            Ok(Released::Stopped) => error.hint(format!("lease {id} is stopped, not deleted")),
             Ok(Released::Later(at)) => error.hint(format!(
                 "lease {id} may still appear; `crabbox cleanup --wait` makes sure of it ({} from now)",
                 shown((at - Timestamp::now()).try_into().unwrap_or_default())

@@ -126,11 +126,12 @@ async fn clean(host: &Host, claim: &Claim, how: Cleanup) -> CleanupRow {
         if state == ClaimState::Acquiring {
             return held.settle(ReleaseReason::Cleanup).await;
         }
-        held.kill_before_release(claim.release, &mut Interrupts::listen()?).await?;
+        held.kill_before_release(&mut Interrupts::listen()?).await;
         held.release(claim.release, ReleaseReason::Cleanup).await
     };
     match released.await {
         Ok(Released::Gone) => row(CleanupAction::Released, why),
+        Ok(Released::Stopped) => row(CleanupAction::Released, format!("{why}; it is stopped, not deleted")),
         Ok(Released::Later(at)) => CleanupRow {
             again_at: Some(at),
             ..row(CleanupAction::Pending, format!("{why}; it may still appear"))
@@ -145,6 +146,9 @@ fn over(claim: &Claim) -> Result<String, String> {
         (ClaimState::Acquiring, _) => return Ok("making it was never finished".to_owned()),
         (ClaimState::Releasing, _) => return Ok("releasing it was never finished".to_owned()),
         (ClaimState::Leased, Owner::Run) => return Ok("its run died".to_owned()),
+        (ClaimState::Leased, Owner::User) if claim.stopped_at.is_some() => {
+            return Err("yours, and stopped".to_owned());
+        }
         (ClaimState::Leased, Owner::User) => {}
     }
     let now = Timestamp::now();

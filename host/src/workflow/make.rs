@@ -153,6 +153,7 @@ fn new_claim(
         create_settle_ms: create_settle_ms(limits),
         cleanup_grace_ms: limits.cleanup_grace_ms.unwrap_or(0),
         missing_since: None,
+        stopped_at: None,
         runs: Default::default(),
     }
 }

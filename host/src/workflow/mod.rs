@@ -29,6 +29,7 @@ pub(crate) use connect::connect;
 pub(crate) use execute::Job;
 pub(crate) use held::{believed, same_scope, stop_command};
 pub(crate) use make::warm_up;
+pub(crate) use release::Released;
 pub(crate) use reuse::usable;
 pub(crate) use run::{LeasePlan, RunPlan, check_manifest, run};
 pub(crate) use stop::stop;

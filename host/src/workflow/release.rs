@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crabbox_protocol::records::ClaimState;
+use crabbox_protocol::records::{ClaimState, Owner};
 use crabbox_protocol::{LeaseId, ReleaseAction, ReleaseOutcome, ReleaseParams, ReleaseReason};
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -22,6 +22,8 @@ const PENDING: Duration = Duration::from_secs(5 * 60);
 pub(crate) enum Released {
     /// Nothing is left of the lease, nor of its claim.
     Gone,
+    /// The lease is stopped, and the user's: it can be started again, or deleted.
+    Stopped,
     /// It is not over; look again at that time.
     Later(Timestamp),
 }
@@ -80,6 +82,7 @@ impl Held<'_> {
                 say(format!("provider `{provider}` says that lease {slug} was not there"));
             }
             match outcome {
+                ReleaseOutcome::Released if action == ReleaseAction::Stop => return self.stopped().await,
                 ReleaseOutcome::Released | ReleaseOutcome::Absent => return self.forget().await,
                 ReleaseOutcome::Pending if begun.elapsed() > PENDING => {
                     self.let_go().await;
@@ -90,18 +93,27 @@ impl Held<'_> {
         }
     }
 
-    /// Ends the runs whose hosts died, where that can be done. A deleted lease takes them along in any case.
-    pub(super) async fn kill_before_release(
-        &mut self,
-        action: ReleaseAction,
-        interrupts: &mut Interrupts,
-    ) -> Result<()> {
-        match self.kill_abandoned(false, interrupts).await {
-            Err(error) if action == ReleaseAction::Delete => {
-                say(format!("{error}; releasing the lease ends it"));
-                Ok(())
-            }
-            killed => killed,
+    /// Notes that the lease is there and does not run. Nobody but the user ends it from here on.
+    async fn stopped(mut self) -> Result<Released> {
+        self.claim = self.host.claims().update(&self.claim.lease.id, true, |claim| {
+            (claim.state, claim.owner) = (ClaimState::Leased, Owner::User);
+            claim.stopped_at = Some(Timestamp::now());
+            claim.missing_since = None;
+            Ok(())
+        })?;
+        let slug = &self.claim.lease.slug;
+        say(format!(
+            "lease {slug} is stopped, not deleted: `crabbox run --id {slug} -- COMMAND` starts it again"
+        ));
+        self.let_go().await;
+        Ok(Released::Stopped)
+    }
+
+    /// Ends the runs whose hosts died, where that can be done. The end of the lease takes them along in any case;
+    /// of one that is stopped the claim still names them.
+    pub(super) async fn kill_before_release(&mut self, interrupts: &mut Interrupts) {
+        if let Err(error) = self.kill_abandoned(false, interrupts).await {
+            say(format!("{error}; releasing the lease ends it"));
         }
     }
 

@@ -67,6 +67,7 @@ impl<'a> Held<'a> {
             match believed(result.state, &self.claim, &self.configured) {
                 LeaseState::Ready => {
                     self.connect(THERE, &mut None).await?;
+                    self.started()?;
                     return Ok(self);
                 }
                 LeaseState::Starting | LeaseState::Stopped if begun.elapsed() < STARTING => {
@@ -102,6 +103,17 @@ impl<'a> Held<'a> {
 }
 
 impl Held<'_> {
+    /// Notes that a lease which was stopped runs again.
+    fn started(&mut self) -> Result<()> {
+        if self.claim.stopped_at.is_some() {
+            self.claim = self.host.claims().update(&self.claim.lease.id, true, |claim| {
+                claim.stopped_at = None;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
     /// Waits until nothing else runs on the lease, because it has to be changed. Another may have ended it
     /// meanwhile.
     pub(super) async fn exclude(&mut self) -> Result<()> {

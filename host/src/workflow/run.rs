@@ -247,7 +247,7 @@ async fn keep(mut held: Held<'_>, new: bool, failed: bool, clock: &mut Clock) {
 async fn release(held: Held<'_>, clock: &mut Clock, interrupts: &mut Interrupts) -> Option<Error> {
     let (begun, stop, action) = (Instant::now(), held.stop_command(), held.claim().release);
     let error = match held.release_watched(action, ReleaseReason::End, interrupts).await {
-        Ok(Released::Gone) => {
+        Ok(Released::Gone | Released::Stopped) => {
             clock.record.lease_released = true;
             None
         }

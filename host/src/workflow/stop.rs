@@ -13,7 +13,7 @@ use crate::output::say;
 use crate::provider::Interrupts;
 
 /// Releases a lease. With `force`, the runs on it are ended first, whoever's they are.
-pub(crate) async fn stop(host: &Host, chosen: Chosen, claim: &Claim, force: bool) -> Result<()> {
+pub(crate) async fn stop(host: &Host, chosen: Chosen, claim: &Claim, force: bool) -> Result<Released> {
     let mut interrupts = Interrupts::listen()?;
     let id = &claim.lease.id;
     if force {
@@ -29,7 +29,7 @@ pub(crate) async fn stop(host: &Host, chosen: Chosen, claim: &Claim, force: bool
     };
     let Some(claim) = host.claims().load(id)? else {
         lock.remove();
-        return Ok(());
+        return Ok(Released::Gone);
     };
     let slug = claim.lease.slug.clone();
     let state = claim.state;
@@ -39,11 +39,11 @@ pub(crate) async fn stop(host: &Host, chosen: Chosen, claim: &Claim, force: bool
         watch.over(held.settle(ReleaseReason::User), &mut interrupts).await?
     } else {
         let action = held.release_action().await?;
-        held.kill_before_release(action, &mut interrupts).await?;
+        held.kill_before_release(&mut interrupts).await;
         watch.over(held.release(action, ReleaseReason::User), &mut interrupts).await?
     };
     match released {
-        Released::Gone => Ok(()),
+        Released::Gone | Released::Stopped => Ok(released),
         Released::Later(_) => {
             Err(Error::failure(format!("the provider has not confirmed that lease {slug} is gone"))
                 .hint("`crabbox cleanup --wait` finishes it"))

@@ -72,6 +72,9 @@ pub struct Claim {
     /// Of a claim that is still `acquiring`: when the lease was first found missing after `acquire` was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_since: Option<Timestamp>,
+    /// When the lease was stopped rather than deleted. It can be used again, and is started for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<Timestamp>,
     /// The runs that were started on the lease and are not known to have ended. Each has a lock of the same name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs: BTreeMap<RunId, ClaimRun>,

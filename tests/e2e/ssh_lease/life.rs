@@ -1,8 +1,11 @@
 //! From the working tree to an exit code, over one connection.
 
 use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
 
-use crabbox_tests::wait_for;
+use crabbox_tests::{Plugin, World, ended, wait_for};
+use serde_json::json;
 
 use super::site::Site;
 use crate::support::{assert_has, end, spawn};
@@ -75,4 +78,61 @@ fn a_host_that_was_killed_leaves_no_command_and_what_cleanup_finds() {
     wait_for("the end of the command", || !sleeps());
     wait_for("cleanup", || site.world.run(&["cleanup"]).1.contains("released"));
     site.nothing_is_left();
+}
+
+#[test]
+fn a_lease_that_is_stopped_is_the_users_and_can_be_started_again() {
+    let Some(site) = Site::new() else { return };
+    site.ends("stop");
+    let (code, _, stderr) = site.run(&["run", "--slug", "there", "--", "touch", "../left"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_has(&stderr, &["lease there is stopped, not deleted", "crabbox run --id there"]);
+    wait_for("the end of the connection", || site.sshd.open_connections() == 0);
+    let rows = site.world.json(&["list", "--json"]);
+    assert_eq!((&rows[0]["state"], &rows[0]["owner"]), (&json!("stopped"), &json!("user")), "{rows}");
+    let (code, stdout, _) = site.world.run(&["cleanup"]);
+    assert_eq!(code, 0);
+    assert_has(&stdout, &["yours, and stopped"]);
+    site.stands("ready");
+    let (code, stdout, stderr) = site.world.run(&["run", "--id", "there", "--", "ls", ".."]);
+    assert_eq!((code, stdout.as_str()), (0, "left\nws\n"), "{stderr}");
+    assert_eq!(site.world.json(&["list", "--json"])[0]["state"], json!(null));
+    let (code, _, stderr) = site.world.run(&["stop", "there"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_has(&stderr, &["stopped cbx_"]);
+    site.ends("delete");
+    let (code, _, stderr) = site.world.run(&["stop", "there"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_has(&stderr, &["released cbx_"]);
+    site.nothing_is_left();
+}
+
+#[test]
+fn a_person_gets_a_shell_and_the_command_for_one() {
+    let Some(site) = Site::new() else { return };
+    site.world.write("file", "content");
+    assert_eq!(site.run(&["warmup", "--slug", "there"]).0, 0);
+    assert_eq!(site.world.run(&["run", "--id", "there", "--sync-only"]).0, 0);
+    let line = site.world.ok(&["ssh", "--id", "there"]);
+    let mut by_hand = site.world.command("sh");
+    let (code, stdout, stderr) =
+        ended(by_hand.args(["-c", &format!("{} 'echo there; exit 5'", line.trim())]));
+    assert_eq!((code, stdout.as_str()), (5, "there\n"), "{line}: {stderr}");
+    let mut shell = site.world.crabbox(&["connect", "there"]);
+    let mut shell =
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    shell.stdin.take().unwrap().write_all(b"cat file; exit 3\n").unwrap();
+    let (code, stdout, stderr) = end(shell);
+    assert_eq!((code, stdout.as_str()), (3, "content"), "{stderr}");
+    assert_eq!(site.sshd.connections(), 2, "the shell went over the lease's own, by hand not");
+    assert_eq!(site.world.run(&["stop", "there"]).0, 0);
+    site.nothing_is_left();
+    let world = World::with(Plugin::Local).unwrap();
+    world.ok(&["warmup", "--slug", "here"]);
+    for command in ["ssh", "connect"] {
+        let (code, _, stderr) = world.run(&[command, "here"]);
+        assert_eq!(code, 2, "{stderr}");
+        assert_has(&stderr, &["is not reached by SSH", "crabbox run --id here"]);
+    }
+    world.ok(&["stop", "here"]);
 }

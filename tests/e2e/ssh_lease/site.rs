@@ -30,16 +30,18 @@ impl Site {
         let site = Self { world, client, key, sshd };
         site.leads(&json!({}));
         site.stands("ready");
+        site.ends("delete");
         let (ssh, state) =
             (quoted(&site.said().display().to_string()), quoted(&site.stood().display().to_string()));
-        let root = quoted(&site.root().display().to_string());
+        let (root, action) =
+            (quoted(&site.root().display().to_string()), quoted(&site.action().display().to_string()));
         let cases = format!(
             r#"acquire) ok "{{\"lease\":{{\"ssh\":$(cat {ssh})}}}}" ;;
 resolve) ok "{{\"state\":\"$(cat {state})\",\"lease\":{{\"ssh\":$(cat {ssh})}}}}" ;;
-release) rm -rf {root}; ok '{{"outcome":"released"}}' ;;"#
+configure) ok "{{\"scope\":\"here\",\"release\":\"$(cat {action})\"}}" ;;
+release) case $line in *'"action":"delete"'*) rm -rf {root} ;; *) echo stopped >{state} ;; esac; ok '{{"outcome":"released"}}' ;;"#
         );
-        let manifest =
-            json!({"methods": ["acquire", "resolve", "release"], "env": ["SSH_AUTH_SOCK", "AWAY_*"]});
+        let manifest = json!({"methods": ["configure", "acquire", "resolve", "release"], "env": ["SSH_AUTH_SOCK", "AWAY_*"]});
         site.world.provider("away", &manifest, &cases);
         Some(site)
     }
@@ -62,6 +64,15 @@ release) rm -rf {root}; ok '{{"outcome":"released"}}' ;;"#
     /// How the provider says that the lease stands.
     pub(super) fn stands(&self, state: &str) {
         fs::write(self.stood(), state).unwrap();
+    }
+
+    /// How the provider's leases end.
+    pub(super) fn ends(&self, action: &str) {
+        fs::write(self.action(), action).unwrap();
+    }
+
+    fn action(&self) -> PathBuf {
+        self.world.root().join("action")
     }
 
     fn said(&self) -> PathBuf {
