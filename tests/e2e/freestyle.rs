@@ -1,5 +1,7 @@
 //! Freestyle, from crabbox down to an emulated cloud, and what holds that emulator to the real one.
 
+mod answers;
+mod checklist;
 mod crash;
 mod emulator;
 mod honesty;

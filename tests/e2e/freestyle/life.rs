@@ -7,7 +7,7 @@ use crabbox_tests::wait_for;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::site::Site;
+use super::site::{Site, noise};
 use crate::support::{assert_has, end, spawn};
 
 #[test]
@@ -91,14 +91,7 @@ fn output_is_whole_and_comes_while_the_command_runs() {
 #[test]
 fn a_large_tree_goes_in_pieces_and_a_change_alone() {
     let Some(site) = Site::new() else { return };
-    // What does not get smaller.
-    let mut noise = 1_u64;
-    let bytes: Vec<u8> = (0..12 << 20)
-        .map(|_| {
-            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (noise >> 56) as u8
-        })
-        .collect();
+    let bytes = noise(12 << 20);
     site.world.write("large.bin", &bytes);
     site.ok(&["warmup", "--slug", "demo"]);
     let sum = site.ok(&["run", "--id", "demo", "--", "sh", "-c", "cksum <large.bin; wc -c <large.bin"]);

@@ -14,7 +14,12 @@ pub(super) struct Site {
 impl Site {
     /// `None`: machines cannot be kept apart from this one here, and that has been said.
     pub(super) fn new() -> Option<Self> {
-        let site = Self { world: World::new(), cloud: Emulator::with(Options::default()) };
+        Self::with(Options::default())
+    }
+
+    /// The same, with a cloud that is like this.
+    pub(super) fn with(options: Options) -> Option<Self> {
+        let site = Self { world: World::new(), cloud: Emulator::with(options) };
         if !site.cloud.isolation().has_paths() {
             skip("unshare", "a machine of the emulator's needs a mount namespace of its own");
             return None;
@@ -59,4 +64,14 @@ impl Site {
         assert_eq!(self.cloud.tls_rules(), Vec::<Value>::new());
         assert_eq!(self.cloud.processes(), Vec::<u32>::new());
     }
+}
+
+/// Bytes that do not get smaller, always the same.
+pub(super) fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(count).collect()
 }
