@@ -21,6 +21,7 @@ mod plugins;
 mod rude;
 mod signals;
 mod ssh_lease;
+mod ssh_provider;
 mod ssh_server;
 mod support;
 mod sync;

@@ -78,6 +78,7 @@ impl Answer {
             _ => ErrorKind::Provider,
         };
         let error = Error::new(kind, text);
+        let error = if self.get("untouched").is_some() { error.created(false) } else { error };
         Some(match kind {
             ErrorKind::ConfigInvalid => error.hint("`workRoot` in the block `ssh` says where leases are"),
             ErrorKind::Conflict => error.hint("look at it, and remove it by hand if nobody needs it"),

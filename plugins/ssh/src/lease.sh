@@ -10,9 +10,10 @@ umask 077
 
 say() { printf '%s %s\n' "$word" "$*"; }
 
-# Ends with an error: its kind, and why.
+# Ends with an error: its kind, and why. While `acquire` has made nothing yet, it says so.
 fail() {
     say error "$@"
+    [ -z "$untouched" ] || say untouched yes
     say end
     exit 0
 }
@@ -99,9 +100,13 @@ acquire() {
     look
     case $found in
     lease) return ;;
-    releasing) fail conflict "the lease is being released" ;;
+    releasing)
+        untouched=
+        fail conflict "the lease is being released"
+        ;;
     absent) try mkdir ".acquiring-$id" ;;
     esac
+    untouched=
     try chmod 700 ".acquiring-$id"
     created=$(date -u +%Y-%m-%dT%H:%M:%SZ)
     said=$( (printf 'lease %s\nslug %s\nname %s\ncreated %s\n' "$id" "$slug" "$name" "$created" \
@@ -172,10 +177,14 @@ doctor() {
 
 main() {
     say begin
+    untouched=
     find_root
     found=absent
     case $verb in
-    acquire) acquire ;;
+    acquire)
+        untouched=yes
+        acquire
+        ;;
     look) if enter; then look; fi ;;
     release) release ;;
     list) list ;;
