@@ -17,9 +17,15 @@ pub enum Profile {
 /// The provider that misbehaves, which lies in `examples/` beside the others.
 pub(crate) const RUDE: &str = "crabbox-provider-rude";
 
-/// The providers that only tests use.
-const EXAMPLES: &[&str] =
-    &[RUDE, "crabbox-provider-example", "crabbox-provider-flood", "crabbox-provider-recorded", "minimal"];
+/// The providers that only tests use, and what stands for a provider's tool.
+const EXAMPLES: &[&str] = &[
+    RUDE,
+    "crabbox-provider-example",
+    "crabbox-provider-flood",
+    "crabbox-provider-recorded",
+    "fake-coder",
+    "minimal",
+];
 
 /// The directory of the executables. They are built by the first caller, unless `CRABBOX_TEST_BIN_DIR`
 /// names a directory that has them.

@@ -1,6 +1,7 @@
 //! What the tests need: the executables, a world of its own for each test, and tools that may be absent.
 
 mod binaries;
+pub mod coder;
 pub mod flood;
 pub mod freestyle;
 pub mod nomad;

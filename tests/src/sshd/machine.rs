@@ -33,8 +33,9 @@ pub struct Options {
     /// Sessions whose program has one of these names end with code 65, as Coder's do where an administrator has
     /// blocked file transfers.
     pub blocked: Vec<String>,
-    /// Lets anybody in who names this user, without a key, as Coder's agents do. Needs nss_wrapper.
-    pub open_to: Option<String>,
+    /// Lets anybody in who names one of these users, without a key, as Coder's agents do for any name. Without
+    /// nss_wrapper, which this needs, nobody is let in so.
+    pub open_to: Vec<String>,
     /// Makes an RSA host key, as Coder's agents have. By default it is Ed25519.
     pub rsa: bool,
 }
@@ -50,7 +51,7 @@ impl Default for Options {
             start: None,
             config: String::new(),
             blocked: Vec::new(),
-            open_to: None,
+            open_to: Vec::new(),
             rsa: false,
         }
     }
@@ -60,18 +61,23 @@ impl Default for Options {
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
     directory: PathBuf,
-    open_to: Option<String>,
+    /// Whether somebody is let in without a key.
+    open: bool,
     kind: Kind,
 }
 
 impl Machine {
-    /// Makes a machine in a directory that exists. Its path has no white space.
+    /// Makes a machine in a directory that exists, unless that has been done. Its path has no white space.
     pub(crate) fn new(directory: &Path, options: Options) -> io::Result<Self> {
         let machine = Self {
             directory: directory.to_owned(),
-            open_to: options.open_to.clone().filter(|_| nss_wrapper().is_some()),
+            open: !options.open_to.is_empty() && nss_wrapper().is_some(),
             kind: if options.rsa { Kind::Rsa } else { Kind::Ed25519 },
         };
+        let made = directory.join("made");
+        if made.exists() {
+            return Ok(machine);
+        }
         let home = options.home.clone().unwrap_or_else(|| machine.home());
         for path in [&home, &machine.directory.join("empty")] {
             fs::create_dir_all(path)?;
@@ -79,14 +85,15 @@ impl Machine {
         machine.new_host_key()?;
         let keys: String = options.authorized.iter().map(|key| format!("{key}\n")).collect();
         fs::write(machine.directory.join("authorized_keys"), keys)?;
-        if let Some(user) = &machine.open_to {
-            machine.write_users(user, &home)?;
+        if machine.open {
+            machine.write_users(&options.open_to, &home)?;
         }
         fs::write(machine.directory.join("sshd_config"), machine.config(&options))?;
         let session = machine.directory.join("session");
         fs::write(&session, machine.session(&options, &home))?;
         fs::set_permissions(&session, fs::Permissions::from_mode(0o755))?;
         prepare(&machine.directory.join("sshd_config"))?;
+        fs::write(made, "")?;
         Ok(machine)
     }
 
@@ -95,18 +102,18 @@ impl Machine {
         self.directory.join("home")
     }
 
-    /// Whether anybody is let in without a key.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open_to.is_some()
-    }
-
     pub(crate) fn authorize(&self, public: &str) -> io::Result<()> {
         let mut file = OpenOptions::new().append(true).open(self.directory.join("authorized_keys"))?;
         writeln!(file, "{public}")
     }
 
     pub(crate) fn host_key(&self) -> String {
-        keys::public(&self.directory.join("host_key"))
+        Self::host_key_in(&self.directory)
+    }
+
+    /// The public host key, by the machine's directory.
+    pub(crate) fn host_key_in(directory: &Path) -> String {
+        keys::public(&directory.join("host_key"))
     }
 
     pub(crate) fn new_host_key(&self) -> io::Result<()> {
@@ -119,7 +126,7 @@ impl Machine {
         let sshd = tool("sshd").expect("it was there when the machine was made");
         let mut command = Command::new(sshd);
         command.arg("-i").arg("-f").arg(self.directory.join("sshd_config")).env_clear();
-        if let (Some(library), true) = (nss_wrapper(), self.is_open()) {
+        if let (Some(library), true) = (nss_wrapper(), self.open) {
             command.env("LD_PRELOAD", library);
             for (name, file) in [("PASSWD", "passwd"), ("GROUP", "group"), ("SHADOW", "shadow")] {
                 command.env(format!("NSS_WRAPPER_{name}"), self.directory.join(file));
@@ -130,7 +137,12 @@ impl Machine {
 
     /// What each session so far was told to run.
     pub(crate) fn sessions(&self) -> Vec<String> {
-        let log = fs::read(self.directory.join("sessions")).unwrap_or_default();
+        Self::sessions_in(&self.directory)
+    }
+
+    /// The same, by the machine's directory.
+    pub(crate) fn sessions_in(directory: &Path) -> Vec<String> {
+        let log = fs::read(directory.join("sessions")).unwrap_or_default();
         let text = String::from_utf8_lossy(&log);
         text.split_terminator('\0').map(str::to_owned).collect()
     }
@@ -164,8 +176,8 @@ impl Machine {
             ("UsePAM", "no"),
             // Above it is /tmp, into which everybody may write.
             ("StrictModes", "no"),
-            ("PasswordAuthentication", yes(self.is_open())),
-            ("PermitEmptyPasswords", yes(self.is_open())),
+            ("PasswordAuthentication", yes(self.open)),
+            ("PermitEmptyPasswords", yes(self.open)),
             ("KbdInteractiveAuthentication", "no"),
             ("PermitRootLogin", "yes"),
             ("PermitUserRC", "no"),
@@ -218,17 +230,20 @@ impl Machine {
         )
     }
 
-    /// The users that sshd sees with nss_wrapper: one without a password, and the one that it gives its rights
-    /// away to.
-    fn write_users(&self, user: &str, home: &Path) -> io::Result<()> {
+    /// The users that sshd sees with nss_wrapper: those without a password, all of them the one who runs the
+    /// tests, and the one that it gives its rights away to.
+    fn write_users(&self, users: &[String], home: &Path) -> io::Result<()> {
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        let nobody = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let nobody = nobody.lines().find(|line| line.starts_with("sshd:")).unwrap_or_default();
-        let home = home.display();
-        let passwd = format!("{user}::{uid}:{gid}::{home}:/bin/bash\n{nobody}\n");
+        let known = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let separated = known.lines().find(|line| line.starts_with("sshd:")).unwrap_or_default();
+        let (mut passwd, mut shadow) = (format!("{separated}\n"), String::new());
+        for user in users {
+            passwd += &format!("{user}::{uid}:{gid}::{}:/bin/bash\n", home.display());
+            shadow += &format!("{user}::19000:0:99999:7:::\n");
+        }
         fs::write(self.directory.join("passwd"), passwd)?;
-        fs::write(self.directory.join("group"), format!("{user}:x:{gid}:\n"))?;
-        fs::write(self.directory.join("shadow"), format!("{user}::19000:0:99999:7:::\n"))
+        fs::write(self.directory.join("group"), format!("all:x:{gid}:\n"))?;
+        fs::write(self.directory.join("shadow"), shadow)
     }
 }
 
@@ -236,6 +251,11 @@ impl Machine {
 pub(crate) fn user() -> String {
     let output = Command::new("id").arg("-un").output().expect("there is an id");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Whether a machine can let somebody in without a key.
+pub(crate) fn is_open() -> bool {
+    nss_wrapper().is_some()
 }
 
 /// The library that gives a process users of its own, if it is installed.

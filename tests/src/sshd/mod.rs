@@ -44,8 +44,8 @@ pub use self::client::Client;
 pub use self::keys::Identity;
 pub use self::machine::Options;
 
-pub(crate) use self::machine::Machine;
-pub(crate) use self::processes::{end_all, marked};
+pub(crate) use self::machine::{Machine, Options as MachineOptions, is_open, user};
+pub(crate) use self::processes::{end_all, end_server, marked};
 
 use self::listener::{Listener, Shared};
 use crate::tool;
@@ -99,7 +99,7 @@ impl Sshd {
 
     /// The user that a client may log in as.
     pub fn user(&self) -> String {
-        machine::user()
+        user()
     }
 
     /// The home directory of sessions.

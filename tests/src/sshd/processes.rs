@@ -43,6 +43,13 @@ pub(super) fn servers(pid: u32) -> Vec<u32> {
     found
 }
 
+/// Ends a connection by its server, if the process still is one.
+pub(crate) fn end_server(pid: u32) {
+    if stat(pid).is_some_and(|it| it.is_server) {
+        servers(pid).into_iter().for_each(kill);
+    }
+}
+
 pub(super) fn kill(pid: u32) {
     signal(pid, Signal::KILL);
 }
