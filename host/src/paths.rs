@@ -43,6 +43,11 @@ impl Paths {
         self.state.join("locks")
     }
 
+    /// The directory of the host keys that providers' machines have shown.
+    pub(crate) fn known_hosts(&self) -> PathBuf {
+        self.state.join("known_hosts")
+    }
+
     /// The directory of what runs need while they last.
     pub(crate) fn runs(&self) -> PathBuf {
         self.state.join("runs")

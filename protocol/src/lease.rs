@@ -74,29 +74,30 @@ pub struct LeaseReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ssh {
-    /// The user to log in as.
+    /// The user to log in as: `[A-Za-z0-9._:@%+-]+`, without a leading `-`.
     pub user: String,
-    /// The host's name or address.
+    /// The host's name or address, or a name of the user's own ssh configuration. As `user`.
     pub host: String,
-    /// The port. Default 22.
+    /// The port. Absent: what ssh's configuration says, else 22.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// A command whose standard input and output carry the connection.
+    /// A command whose standard input and output carry the connection, word for word.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proxy_command: Vec<String>,
-    /// A private key's file on the host's machine.
+    /// A private key's absolute path on the host's machine. Absent: the keys that ssh would offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_file: Option<String>,
-    /// A name under which the host keeps this machine's host key.
+    /// A name under which the host keeps this machine's host key: the first that it shows is believed. Absent: the
+    /// user's known hosts decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_key_id: Option<String>,
-    /// How long one connection attempt may take, in milliseconds.
+    /// How long one connection attempt may take, in milliseconds; 0 is for as long as there is hope. Default 10 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_timeout_ms: Option<u64>,
-    /// A shell command that succeeds once the machine is ready.
+    /// A line for `sh` that succeeds once the machine is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_command: Option<String>,
-    /// The absolute directory on the machine that is the lease's.
+    /// The absolute directory on the machine that is the lease's. The host makes it.
     pub work_root: String,
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crabbox_protocol::{Call, ConfigureParams, ConfigureResult, Lifecycle, Manifest, Method, VERSIONS};
+use crabbox_protocol::{Call, ConfigureParams, ConfigureResult, Lifecycle, Manifest, Method, Ssh, VERSIONS};
 use serde_json::{Value, json};
 
 use super::lease::Made;
@@ -15,7 +15,7 @@ use super::report::CheckArgs;
 use super::rules::{self, Need, Rule};
 use super::talk::{Launch, SOON, Talk};
 use super::world::{Vars, World};
-use super::{cancel, configuration, handshake, lease, manifest, requests, run, sync};
+use super::{cancel, configuration, handshake, lease, manifest, requests, run, ssh, sync};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::provider::{Locks, Spawn};
@@ -43,6 +43,8 @@ pub(super) struct Check<'h> {
     pub(super) configured: ConfigureResult,
     /// Where things can be run, or why nowhere.
     pub(super) place: Result<Place, String>,
+    /// How the lease is reached by SSH, where it says so.
+    pub(super) ssh: Option<Ssh>,
     /// Leases that may exist.
     pub(super) made: Vec<Made>,
 }
@@ -80,6 +82,7 @@ impl<'h> Check<'h> {
             params: ConfigureParams::default(),
             configured: ConfigureResult::default(),
             place: Err("nothing was tried".to_owned()),
+            ssh: None,
             made: Vec::new(),
         })
     }
@@ -97,6 +100,7 @@ impl<'h> Check<'h> {
         self.place = configuration::place(self).await?;
         lease::make(self).await;
         lease::check(self).await;
+        ssh::check(self).await;
         run::check(self).await;
         cancel::check(self).await;
         sync::check(self).await;
@@ -132,6 +136,8 @@ impl<'h> Check<'h> {
             Need::Place => Some("it has no `run`: the host runs by SSH".to_owned()),
             Need::Lease if matches!(self.place, Ok(Place::Lease(_))) => None,
             Need::Lease => Some("it has no leases".to_owned()),
+            Need::Ssh if !self.has(Method::Run) => None,
+            Need::Ssh => Some("it runs commands itself".to_owned()),
             Need::OneShot if matches!(self.place, Ok(Place::OneShot)) => None,
             Need::OneShot => Some("it has leases".to_owned()),
             Need::Live if self.live => None,

@@ -126,6 +126,7 @@ async fn acquired(check: &mut Check<'_>) -> Verdict {
     if !check.has(Method::Run) && report.ssh.is_none() {
         return Err(talk.finding("it has no `run`, and the lease no `ssh`"));
     }
+    check.ssh = report.ssh;
     check.place = Ok(Place::Lease(Box::new(lease)));
     talk.close().await;
     Ok(())

@@ -1,7 +1,7 @@
 //! `crabbox plugins check`: whether an executable keeps to the protocol, seen from outside.
 //!
 //! `rules` are data; how they are tried stands in a module per group: `handshake`, `manifest`, `requests`,
-//! `configuration`, `lease`, `run`, `cancel`. `talk` is a conversation, strict where the host is lenient:
+//! `configuration`, `lease`, `ssh`, `run`, `cancel`. `talk` is a conversation, strict where the host is lenient:
 //! each line is judged by `line`, and every verdict goes to the `ledger`. `world` is a home without a user.
 
 mod cancel;
@@ -19,6 +19,7 @@ mod report;
 mod requests;
 mod rules;
 mod run;
+mod ssh;
 mod sync;
 mod talk;
 mod world;

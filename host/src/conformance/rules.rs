@@ -34,6 +34,8 @@ pub(super) enum Need {
     Place,
     /// It has leases, and one was made.
     Lease,
+    /// It has no `run`: its leases are reached by SSH.
+    Ssh,
     /// It is a one-shot provider, and can be tried.
     OneShot,
     /// `--live` was given.
@@ -56,6 +58,7 @@ impl Need {
             Self::Feature(name) => format!("feature `{name}`"),
             Self::Place => "a run".to_owned(),
             Self::Lease => "a lease".to_owned(),
+            Self::Ssh => "no `run`".to_owned(),
             Self::OneShot => "a one-shot run".to_owned(),
             Self::Live => "`--live`".to_owned(),
         }
@@ -72,7 +75,7 @@ macro_rules! rules {
     };
 }
 
-use Need::{Feature, Has, Lease, Live, OneShot, Place};
+use Need::{Feature, Has, Lease, Live, OneShot, Place, Ssh};
 
 rules! {
     "handshake" {
@@ -160,6 +163,10 @@ rules! {
             "`put` places a file byte for byte, with its mode, and makes the directories on the way.";
         PUT_VERIFIES = "put-verifies", Must, "put", [Lease, Has(Method::Put)],
             "`put` refuses a file whose size or SHA-256 is not the announced one.";
+        SSH_SOUND = "ssh-is-a-way", Must, "leases-reached-by-ssh", [Lease, Ssh],
+            "Without `run`, the lease has `ssh`: a user and a host that ssh takes for nothing else, and a directory.";
+        SSH_REACHES = "ssh-reaches-the-lease", Must, "leases-reached-by-ssh", [Lease, Ssh, Live],
+            "By that way OpenSSH reaches the lease, and its directory can be used.";
         SYNC = "sync-round-trip", Must, "run", [Lease, Place],
             "crabbox's own sync brings a tree over and changes it, by `run` alone.";
     }

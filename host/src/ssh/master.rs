@@ -2,12 +2,15 @@
 //! which everything goes. It outlives crabbox, so that the next run finds it; before the lease is released it is
 //! closed.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use crabbox_protocol::records::Claim;
+use crabbox_protocol::{LeaseId, Ssh};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
@@ -19,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::host::{Chosen, Host};
 use crate::lease::LockFile;
 use crate::output::foreign;
+use crate::paths::private_dir;
 use crate::provider::{Guard, Locks};
 
 /// How often a connection that another opens is looked at.
@@ -40,6 +44,7 @@ pub(crate) struct Connection {
     pub(super) target: Target,
     pub(super) place: Place,
     idle: Duration,
+    known_hosts: PathBuf,
 }
 
 impl Connection {
@@ -52,12 +57,22 @@ impl Connection {
             );
             Error::failure(message).hint(format!("this is a fault of crabbox-provider-{}", chosen.name))
         })?;
-        Ok(Self {
-            provider: chosen.name.clone(),
-            target: Target::of(host, chosen, ssh)?,
-            place: Place::of(host, &claim.lease.id),
-            idle: claim.idle_timeout_ms.map_or(IDLE, Duration::from_millis),
-        })
+        let idle = claim.idle_timeout_ms.map_or(IDLE, Duration::from_millis);
+        Self::to(host, &chosen.name, &chosen.env, &claim.lease.id, ssh, idle)
+    }
+
+    /// The way that a provider names. `env` is all of the environment that ssh gets.
+    pub(crate) fn to(
+        host: &Host,
+        provider: &str,
+        env: &[(OsString, OsString)],
+        id: &LeaseId,
+        ssh: &Ssh,
+        idle: Duration,
+    ) -> Result<Self> {
+        let target = Target::of(host, provider, env, ssh)?;
+        let (place, known_hosts) = (Place::of(host, id), host.paths.known_hosts());
+        Ok(Self { provider: provider.to_owned(), target, place, idle, known_hosts })
     }
 
     /// Where it leads.
@@ -81,6 +96,7 @@ impl Connection {
             return Ok(());
         }
         self.place.make().map_err(Failure::lasting)?;
+        private_dir(&self.known_hosts).map_err(Failure::lasting)?;
         let _lock = self.lock().await?;
         if self.is_open() {
             return Ok(());

@@ -11,9 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::line;
 use crate::error::{Error, Result};
-use crate::host::{Chosen, Host};
+use crate::host::Host;
 use crate::output::foreign;
-use crate::paths::private_dir;
 
 /// How long one attempt to connect may take where the plugin does not say.
 const CONNECTING_S: u64 = 10;
@@ -58,14 +57,14 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Checks what the plugin said. Makes the directory of known hosts, where that is ours.
-    pub(crate) fn of(host: &Host, chosen: &Chosen, ssh: &Ssh) -> Result<Self> {
+    /// Checks what the plugin said. Creates nothing.
+    pub(crate) fn of(host: &Host, provider: &str, env: &[(OsString, OsString)], ssh: &Ssh) -> Result<Self> {
         let wrong = |what: String| {
             Error::failure(format!(
                 "provider `{}` handed over an SSH destination that is none: {what}",
-                chosen.name
+                provider
             ))
-            .hint(format!("this is a fault of crabbox-provider-{}", chosen.name))
+            .hint(format!("this is a fault of crabbox-provider-{provider}"))
         };
         for (what, name) in [("user", &ssh.user), ("host", &ssh.host)] {
             if !is_name(name) {
@@ -88,18 +87,18 @@ impl Target {
             options.extend([format!("IdentityFile={file}"), "IdentitiesOnly=yes".to_owned()]);
         }
         if let Some(id) = &ssh.host_key_id {
-            options.extend(known_hosts(host, &chosen.name, id)?);
+            options.extend(known_hosts(host, provider, id)?);
         }
         let seconds = ssh.connect_timeout_ms.map_or(CONNECTING_S, |ms| ms.div_ceil(1000));
         options.push(format!("ConnectTimeout={seconds}"));
-        let mut env = chosen.env.clone();
+        let mut env = env.to_vec();
         if !ssh.proxy_command.is_empty() {
             // It executes the proxy command by this, and the quoting is for it.
             env.retain(|(name, _)| name != "SHELL");
             env.push(("SHELL".into(), "/bin/sh".into()));
         }
         Ok(Self {
-            program: program(chosen)?,
+            program: program(provider, &env)?,
             env,
             options,
             user: ssh.user.clone(),
@@ -163,14 +162,14 @@ impl Target {
 }
 
 /// The `ssh` that the plugin would find.
-pub(crate) fn program(chosen: &Chosen) -> Result<PathBuf> {
-    let path = chosen.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+pub(crate) fn program(provider: &str, env: &[(OsString, OsString)]) -> Result<PathBuf> {
+    let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
     let found = std::env::split_paths(path.unwrap_or(OsStr::new("/usr/bin:/bin")))
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join("ssh"))
         .find(|program| program.is_file());
     found.ok_or_else(|| {
-        let message = format!("provider `{}` is reached by SSH, and there is no `ssh` on PATH", chosen.name);
+        let message = format!("provider `{provider}` is reached by SSH, and there is no `ssh` on PATH");
         Error::new(crate::Exit::Auth, message).hint("install OpenSSH's client")
     })
 }
@@ -178,8 +177,7 @@ pub(crate) fn program(chosen: &Chosen) -> Result<PathBuf> {
 /// Where this machine's key is kept, under a name of its own: on first sight it is believed, and from then on it
 /// has to be that one.
 fn known_hosts(host: &Host, provider: &str, id: &str) -> Result<Vec<String>> {
-    let directory = host.paths.state.join("known_hosts");
-    private_dir(&directory)?;
+    let directory = host.paths.known_hosts();
     let name = hex(format!("{provider}\0{id}").as_bytes(), 12);
     let file = option_path(&directory.join(&name)).map_err(|what| {
         Error::usage(format!("`{}` {what}", directory.display())).hint("set XDG_STATE_HOME to another place")

@@ -269,6 +269,6 @@ async fn release(held: Held<'_>, clock: &mut Clock, interrupts: &mut Interrupts)
 pub(crate) fn check_manifest(chosen: &Chosen) -> Result<()> {
     match chosen.manifest.has(Method::Run) {
         true => Ok(()),
-        false => crate::ssh::program(chosen).map(drop),
+        false => crate::ssh::program(&chosen.name, &chosen.env).map(drop),
     }
 }
