@@ -1,6 +1,8 @@
 //! `create`: what it asks for, what prevails, and what it leaves behind.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use crabbox_tests::coder::{Parameter, Preset, Template, Transition};
@@ -9,6 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Site, failure};
 use crate::support::{assert_has, end, spawn};
+
+/// Longer than a test.
+const LONG: Duration = Duration::from_secs(3600);
 
 const CREATE: &[&str] = &["create", "w", "--template", "docker", "--yes"];
 
@@ -163,28 +168,43 @@ fn a_choice_is_waited_for_until_the_command_is_killed() {
         it.presets = vec![Preset { name: "Big".to_owned(), ..Preset::default() }];
     });
     for arguments in [CREATE, &["create", "w", "--yes"]] {
-        site.coder.forget();
         let mut child = spawn(&mut site.command(arguments));
-        wait_for("the call", || site.coder.asked(&["create"]) == 1);
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_has(&line, &["Select a "]);
         std::thread::sleep(Duration::from_millis(300));
         assert!(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
-        let (_, stdout, _) = end(child);
-        assert_has(&stdout, &["Select a "]);
+        child.wait().unwrap();
     }
     assert_eq!(site.create_with(&["--preset", "none"]).0, 0);
 }
 
 #[test]
-fn ctrl_c_ends_it_without_a_word_and_the_build_goes_on() {
+fn ctrl_c_ends_it_and_the_build_goes_on() {
     let Some(site) = Site::new() else { return };
-    site.coder.template(|it| it.start = Duration::from_secs(1));
+    site.coder.template(|it| it.start = LONG);
     let child = spawn(&mut site.command(CREATE));
     wait_for("the workspace", || site.coder.workspace("w").is_some());
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    // While it waits for a build, nobody takes care of the signal.
+    assert_eq!(output.status.signal(), Some(2), "{output:?}");
+    assert_eq!(site.coder.workspace("w").unwrap().status(), "starting");
+    site.coder.end_build("w");
+    assert_eq!(site.list()[0]["latest_build"]["status"], "running");
+}
+
+#[test]
+fn ctrl_c_at_a_prompt_ends_it_without_a_word() {
+    let Some(site) = Site::new() else { return };
+    site.coder.template(|it| it.presets = vec![Preset { name: "Big".to_owned(), ..Preset::default() }]);
+    let mut child = spawn(&mut site.command(CREATE));
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let (code, _, stderr) = end(child);
     assert_eq!((code, &*stderr), (1, ""));
-    wait_for("the end of the build", || site.coder.workspace("w").unwrap().status() == "running");
 }
 
 #[test]
@@ -203,7 +223,7 @@ fn a_build_that_fails_leaves_a_workspace() {
 #[test]
 fn without_a_wait_it_ends_before_the_build() {
     let Some(site) = Site::new() else { return };
-    site.coder.template(|it| it.start = Duration::from_secs(600));
+    site.coder.template(|it| it.start = LONG);
     let (code, stdout, _) = site.create_with(&["--no-wait"]);
     assert_eq!(code, 0);
     assert_has(&stdout, &["The w workspace has been created and is building in the background."]);
@@ -213,15 +233,16 @@ fn without_a_wait_it_ends_before_the_build() {
 #[test]
 fn a_workspace_can_show_late_whether_or_not_somebody_waits() {
     let Some(site) = Site::new() else { return };
-    site.coder.faults(|it| it.late_row = Duration::from_secs(1));
-    site.coder.template(|it| it.start = Duration::from_secs(600));
+    site.coder.faults(|it| it.late_row = LONG);
+    site.coder.template(|it| it.start = LONG);
     let mut child = spawn(&mut site.command(CREATE));
     wait_for("the workspace", || !site.coder.workspaces().is_empty());
     child.kill().unwrap();
     end(child);
     assert_eq!(site.list(), serde_json::json!([]));
     assert_has(&site.fails(&["stop", "w", "-y"]), &["Resource not found or you do not have access"]);
-    wait_for("the workspace to show", || site.list().as_array().unwrap().len() == 1);
+    site.coder.change("w", |it| it.visible = it.created);
+    assert_eq!(site.list()[0]["name"], "w");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `start`, `stop` and `delete`.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use crabbox_tests::coder::Transition;
@@ -65,10 +66,14 @@ fn while_a_build_is_under_way_another_is_refused() {
 #[test]
 fn a_start_joins_one_that_is_under_way() {
     let Some(site) = Site::new() else { return };
-    site.coder.template(|it| it.start = Duration::from_millis(500));
+    site.coder.template(|it| it.start = Duration::from_secs(3600));
     site.ok(&["create", "w", "-t", "docker", "-y", "--no-wait"]);
-    let stdout = site.ok(&["start", "w", "-y"]);
-    assert_has(&stdout, &["The w workspace is already starting.", "The w workspace has been started at "]);
+    let mut child = spawn(&mut site.command(&["start", "w", "-y"]));
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "The w workspace is already starting."));
+    site.coder.end_build("w");
+    assert!(lines.any(|line| line.starts_with("The w workspace has been started at ")));
+    assert_eq!(end(child).0, 0);
     assert_eq!(site.coder.workspace("w").unwrap().builds.len(), 1);
 }
 

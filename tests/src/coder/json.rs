@@ -1,4 +1,4 @@
-//! Workspaces as `coder list -o json` tells them: every key that it has, in its order.
+//! Workspaces as `coder list -o json` tells them, with every key that it has.
 //!
 //! Source: `codersdk` and the golden files of `cli/testdata` in coder/coder.
 
@@ -111,7 +111,8 @@ fn job(build: &Build, it: &Workspace, now: Timestamp) -> Value {
     }
     job["status"] = build.job(now).into();
     if build.started <= now {
-        job["worker_id"] = id_of("worker", &build.id).into();
+        job["worker_id"] = id_of("worker", "built-in").into();
+        job["worker_name"] = "built-in-0".into();
     }
     let rest = json!({
         "file_id": id_of("file", &it.template),
@@ -130,6 +131,7 @@ fn job(build: &Build, it: &Workspace, now: Timestamp) -> Value {
             "template_icon": "/icon/docker.png",
             "workspace_id": it.id,
             "workspace_name": it.name,
+            "workspace_build_transition": build.transition.name(),
         },
         "logs_overflowed": false,
     });
@@ -155,8 +157,10 @@ fn resources(build: &Build, it: &Workspace, deployment: &Deployment, now: Timest
         return json!([]);
     }
     let mut container = resource("docker_container", "workspace");
-    let agents = build.agents(now).iter().map(|it| agent(it, build, deployment, now));
-    container["agents"] = agents.collect::<Vec<_>>().into();
+    let agents: Vec<Value> = build.agents(now).iter().map(|it| agent(it, build, deployment, now)).collect();
+    if !agents.is_empty() {
+        container["agents"] = agents.into();
+    }
     container["daily_cost"] = 0.into();
     let mut volume = resource("docker_volume", "home_volume");
     volume["metadata"] =

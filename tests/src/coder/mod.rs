@@ -13,13 +13,15 @@
 //! # What a test's world needs
 //!
 //! [`Coder::install`] puts `coder` on its PATH, logs it in, and puts an `ssh` there (see [`Client`]). Agents let
-//! anybody in without a key, as the real ones do, where nss_wrapper is installed; else that `ssh` offers a key that
-//! they know as if it lay in `~/.ssh` under a usual name, so that nobody has to know of it.
+//! anybody in without a key, whatever user is named, as the real ones do, where nss_wrapper is installed (of names,
+//! they know `coder` and that of the user who runs the tests). Elsewhere that `ssh` stands in for them: it logs in as
+//! that user, with a key that nobody else has to know of.
 //!
 //! # What it leaves out
 //!
-//! The network between CLI and agent, prompts that are answered, and everything but `version`, `whoami`, `list`,
-//! `create`, `start`, `stop`, `delete` and `ssh --stdio`. An agent takes the variables of sshd's `AcceptEnv` only,
+//! The network between CLI and agent, and the ten times that `ssh` tries in vain to reach the server; menus that are
+//! answered; every command but `version`, `whoami`, `list`, `create`, `start`, `stop`, `delete` and
+//! `ssh --stdio`. An agent takes the variables of sshd's `AcceptEnv` only,
 //! which is none; the real one takes all. `expanded_directory` is the directory as the template has it, which is
 //! below the home here, and `/home/coder` when the template has none. In which version a flag appeared is known to
 //! the month only.
@@ -252,6 +254,19 @@ impl Coder {
         let id = self.id(name);
         let built = self.read(|state| state.build(&id, transition, "initiator"));
         built.unwrap_or_else(|why| panic!("{name}: {}", why.message));
+    }
+
+    /// Ends a workspace's build that is under way, however long it was to take.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such workspace.
+    pub fn end_build(&self, name: &str) {
+        self.change(name, |it| {
+            let now = Timestamp::now();
+            let build = it.latest_mut();
+            (build.started, build.ended) = (build.started.min(now), build.ended.min(now));
+        });
     }
 
     /// Changes a workspace behind everybody's back.

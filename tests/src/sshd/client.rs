@@ -2,9 +2,9 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Identity, Sshd};
+use super::{Identity, Sshd, user};
 use crate::{World, quoted, tool};
 
 /// The ssh of a world.
@@ -26,16 +26,14 @@ impl Client {
         Self::install_with(world, None)
     }
 
-    /// The same, with a key that is offered as one of `~/.ssh` is that has a usual name.
-    ///
-    /// # Panics
-    ///
-    /// As [`install`](Self::install).
-    pub fn install_with(world: &World, usual: Option<&Identity>) -> Self {
+    /// The same, for agents that let anybody in by whatever name. Where they do not, every connection is that of the
+    /// user who runs the tests, and a key is offered as one of `~/.ssh` is that has a usual name.
+    pub(crate) fn install_with(world: &World, stand_in: Option<&Identity>) -> Self {
         let directory = world.home().join(".ssh");
         fs::create_dir_all(&directory).expect("a directory can be made");
-        let text = |path: &std::path::Path| path.display().to_string();
-        let usual = usual.map_or_else(|| "none".to_owned(), |key| text(key.path()));
+        let text = |path: &Path| path.display().to_string();
+        let usual = stand_in.map_or_else(|| "none".to_owned(), |key| text(key.path()));
+        let login = stand_in.map_or_else(String::new, |_| format!(" -l {}", user()));
         let config = world.root().join("ssh_config");
         let (own, known) = (text(&directory.join("config")), text(&directory.join("known_hosts")));
         let lines = format!(
@@ -44,7 +42,7 @@ impl Client {
         fs::write(&config, lines).expect("a file can be written");
         let real = tool("ssh").expect("there is an ssh");
         let [real, config] = [real, config].map(|path| quoted(&text(&path)));
-        world.script("ssh", &format!("#!/bin/sh\nexec {real} -F {config} \"$@\"\n"));
+        world.script("ssh", &format!("#!/bin/sh\nexec {real} -F {config}{login} \"$@\"\n"));
         Self { directory }
     }
 
@@ -70,7 +68,7 @@ impl Client {
     }
 
     /// The world's `~/.ssh`.
-    pub fn directory(&self) -> &std::path::Path {
+    pub fn directory(&self) -> &Path {
         &self.directory
     }
 

@@ -14,7 +14,7 @@ pub(super) const PERIOD: Duration = Duration::from_millis(20);
 
 impl Cli {
     /// Writes what a build does until it ends, and fails if it does.
-    pub(super) fn wait_for_build(&self, workspace: &str, build: &str) -> Result<(), Failure> {
+    pub(super) fn wait_for_build(&self, workspace: &str, build: &Build) -> Result<(), Failure> {
         self.say("==> ⧗ Queued\n");
         let build = self.when(workspace, build, |it| is_over(it.started))?;
         self.end("Queued", &build);
@@ -29,7 +29,7 @@ impl Cli {
         for line in lines {
             self.say(&format!("{} {line}\n", Timestamp::now().strftime("%Y-%m-%d %H:%M:%S.%3f+00:00")));
         }
-        let build = self.when(workspace, &build.id, |it| is_over(it.ended))?;
+        let build = self.when(workspace, &build, |it| is_over(it.ended))?;
         match &build.error {
             None => {
                 self.end(stage, &build);
@@ -56,20 +56,17 @@ impl Cli {
 
     /// The build, once it is as it should be. A workspace that has been deleted is not there any more, and its last
     /// build is over.
-    fn when(&self, workspace: &str, build: &str, is: impl Fn(&Build) -> bool) -> Result<Build, Failure> {
-        let mut last: Option<Build> = None;
+    fn when(&self, workspace: &str, build: &Build, is: impl Fn(&Build) -> bool) -> Result<Build, Failure> {
         loop {
             let now = self.ask(|state| {
                 let found = state.workspaces.iter().find(|it| it.id == workspace);
-                Ok(found.and_then(|it| it.builds.iter().find(|it| it.id == build).cloned()))
+                Ok(found.and_then(|it| it.builds.iter().find(|it| it.id == build.id).cloned()))
             })?;
-            match (now, last) {
-                (Some(it), _) if is(&it) => return Ok(it),
-                (Some(it), _) => last = Some(it),
-                (None, Some(it)) => return Ok(it),
-                (None, None) => return Err(Failure::text("the build is not there any more")),
+            match now {
+                None => return Ok(build.clone()),
+                Some(it) if is(&it) => return Ok(it),
+                Some(_) => std::thread::sleep(PERIOD),
             }
-            std::thread::sleep(PERIOD);
         }
     }
 }

@@ -58,7 +58,7 @@ impl Cli {
             ));
             return Ok(());
         }
-        self.wait_for_build(&workspace.id, &workspace.latest().id).map_err(|it| it.during("watch build"))?;
+        self.wait_for_build(&workspace.id, workspace.latest()).map_err(|it| it.during("watch build"))?;
         self.say(&format!("\nThe {name} workspace has been created at {}!\n", moment()));
         Ok(())
     }

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use self::flags::Flags;
 use self::output::Failure;
 use super::deployment::Deployment;
@@ -58,7 +60,6 @@ fn run(store: Store, program: String, argv: Vec<String>) -> Result<(), Failure> 
     let env = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
     store.log(&Call { argv: argv.clone(), env })?;
     let deployment = store.with(|state| state.deployment.clone())?;
-    end_silently_on_signal(argv.first().is_some_and(|it| it == "ssh"))?;
     std::thread::sleep(deployment.faults.slow);
     let flags = Flags::parse(&argv, &deployment)?;
     let command = flags.command.clone();
@@ -107,7 +108,8 @@ impl Cli {
     /// Writes the warnings that come with the first answer of the server.
     fn warn(&self) -> Result<(), Failure> {
         let deployment = self.store.with(|state| state.deployment.clone())?;
-        if let Some(server) = deployment.server_version {
+        let quiet = |name: &str| self.flags.is_set(name);
+        if let Some(server) = deployment.server_version.filter(|_| !quiet("no-version-warning")) {
             let [client, server] = [deployment.version, server].map(Deployment::version_text);
             output::to_stderr(&format!(
                 "version mismatch: client {client}, server {server}\n\
@@ -115,7 +117,8 @@ impl Cli {
                 deployment.url
             ));
         }
-        deployment.faults.warnings.iter().for_each(|it| output::to_stderr(&format!("{it}\n")));
+        let warnings = deployment.faults.warnings.iter().filter(|_| !quiet("no-feature-warning"));
+        warnings.for_each(|it| output::to_stderr(&format!("{it}\n")));
         Ok(())
     }
 
@@ -149,20 +152,15 @@ impl Cli {
     }
 }
 
-/// Ends with code 1 and without a word on Ctrl-C, and on what else ends `ssh`.
-fn end_silently_on_signal(ssh: bool) -> Result<(), Failure> {
+/// From now on, ends with code 1 and without a word on these signals. Elsewhere the real CLI, too, dies of them.
+fn end_silently_on<const N: usize>(kinds: [SignalKind; N]) -> Result<(), Failure> {
     let (sender, ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async move {
-            use tokio::signal::unix::{SignalKind, signal};
-            let kinds = [SignalKind::interrupt(), SignalKind::hangup(), SignalKind::terminate()];
-            let wanted = kinds.into_iter().take(if ssh { 3 } else { 1 });
-            let waits: Vec<_> = wanted
-                .filter_map(|kind| signal(kind).ok())
-                .map(|mut it| Box::pin(async move { it.recv().await }))
-                .collect();
+            let signals = kinds.into_iter().filter_map(|kind| signal(kind).ok());
+            let waits: Vec<_> = signals.map(|mut it| Box::pin(async move { it.recv().await })).collect();
             // The other side waits for this.
             let _ = sender.send(());
             futures_util::future::select_all(waits).await;

@@ -32,7 +32,7 @@ impl Cli {
                     self.say("The last start build failed. Cleaning up before retrying...\n");
                     let stop = self.ask(|state| state.build(&workspace.id, Transition::Stop, "initiator"));
                     let stop = stop.map_err(|it| it.during("cleanup stop after failed start"))?;
-                    let waited = self.wait_for_build(&workspace.id, &stop.id);
+                    let waited = self.wait_for_build(&workspace.id, &stop);
                     waited.map_err(|it| it.during("wait for cleanup stop"))?;
                     workspace = self.workspace(name)?;
                 }
@@ -46,7 +46,7 @@ impl Cli {
             ));
             return Ok(());
         }
-        self.wait_for_build(&workspace.id, &build.id)?;
+        self.wait_for_build(&workspace.id, &build)?;
         self.say(&format!("\nThe {} workspace has been started at {}!\n", workspace.name, moment()));
         Ok(())
     }
@@ -80,7 +80,7 @@ impl Cli {
             self.confirm("Enqueue another stop?", "no")?;
         }
         let build = self.ask(|state| state.build(&workspace.id, Transition::Stop, "initiator"))?;
-        self.wait_for_build(&workspace.id, &build.id)?;
+        self.wait_for_build(&workspace.id, &build)?;
         self.say(&format!("\nThe {} workspace has been stopped at {}!\n", workspace.name, moment()));
         Ok(())
     }
@@ -92,7 +92,7 @@ impl Cli {
         super::output::to_stderr(&format!("{} was last used {days} days ago\n", workspace.full_name()));
         self.confirm("Confirm delete workspace?", "no")?;
         let build = self.ask(|state| state.build(&workspace.id, Transition::Delete, "initiator"))?;
-        self.wait_for_build(&workspace.id, &build.id)?;
+        self.wait_for_build(&workspace.id, &build)?;
         self.say(&format!("\n{} has been deleted at {}!\n", workspace.full_name(), moment()));
         Ok(())
     }

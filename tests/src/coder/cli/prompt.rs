@@ -2,8 +2,10 @@
 
 use std::io::Read;
 
+use tokio::signal::unix::SignalKind;
+
 use super::output::Failure;
-use super::{Cli, hang};
+use super::{Cli, end_silently_on, hang};
 
 impl Cli {
     /// Asks for a yes, which `--yes` says beforehand.
@@ -30,6 +32,8 @@ impl Cli {
 
     /// Lets one choose from a menu, which reads a terminal and does not end with its input.
     pub(super) fn choose(&self, title: &str, options: &[String]) -> ! {
+        // Without that, the signals still end it.
+        let _ = end_silently_on([SignalKind::interrupt(), SignalKind::terminate()]);
         self.say(&format!("{title}\n"));
         options.iter().for_each(|it| self.say(&format!("  {it}\n")));
         hang()
@@ -38,6 +42,7 @@ impl Cli {
 
 /// A line of standard input. Without one, the error is its end.
 fn read_line() -> Result<String, Failure> {
+    end_silently_on([SignalKind::interrupt()])?;
     let mut line = Vec::new();
     let mut stdin = std::io::stdin().lock();
     let mut byte = [0];

@@ -3,10 +3,11 @@
 use std::os::unix::process::CommandExt;
 
 use jiff::Timestamp;
+use tokio::signal::unix::SignalKind;
 
 use super::build::PERIOD;
 use super::output::{Failure, to_stderr};
-use super::{Cli, output};
+use super::{Cli, end_silently_on, output};
 use crate::coder::agent;
 use crate::coder::workspace::{Agent, Build, Transition, Workspace};
 
@@ -17,6 +18,7 @@ impl Cli {
         if !self.flags.is_set("stdio") {
             return Err(Failure::text("only --stdio is emulated"));
         }
+        end_silently_on([SignalKind::interrupt(), SignalKind::hangup(), SignalKind::terminate()])?;
         self.login()?;
         let (workspace, agent) = self.find(target)?;
         self.warn()?;
@@ -40,7 +42,7 @@ impl Cli {
             workspace = self.ask(|state| state.find(&name).cloned())?;
         }
         if workspace.latest().is_active(Timestamp::now()) {
-            self.wait_for_build(&workspace.id, &workspace.latest().id)?;
+            self.wait_for_build(&workspace.id, workspace.latest())?;
             workspace = self.ask(|state| state.find(&name).cloned())?;
         }
         if workspace.latest().transition == Transition::Delete {
