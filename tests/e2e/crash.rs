@@ -2,6 +2,7 @@
 
 mod scene;
 mod steps;
+pub(crate) mod victims;
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The provider of machines that are there already, from crabbox down to OpenSSH's own server.
 
 mod check;
+mod crash;
 mod destination;
 mod life;
 mod refused;

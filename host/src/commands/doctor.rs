@@ -12,6 +12,7 @@ use crate::host::{Chosen, Host, Selection};
 use crate::output::{self, foreign, table};
 use crate::paths::private_dir;
 use crate::provider::{Ask, Locks};
+use crate::ssh::program;
 
 /// Check this machine and the provider
 #[derive(Debug, Clone, Args)]
@@ -83,6 +84,21 @@ fn git() -> DoctorRow {
     }
 }
 
+/// What leases are reached by that have no `run`.
+fn ssh(chosen: &Chosen) -> DoctorRow {
+    let found = program(&chosen.name, &chosen.env);
+    // It says its version on standard error.
+    let asked = found.map(|program| (std::process::Command::new(&program).arg("-V").output(), program));
+    match asked {
+        Ok((Ok(output), program)) if output.status.success() => {
+            let version = String::from_utf8_lossy(&output.stderr);
+            row("ssh", CheckStatus::Ok, format!("{}: {}", program.display(), foreign(version.trim())))
+        }
+        Ok((_, program)) => row("ssh", CheckStatus::Fail, format!("`{} -V` failed", program.display())),
+        Err(error) => failed("ssh", &error, &chosen.name),
+    }
+}
+
 /// The one thing that a doctor makes: the directories that every other command would make.
 fn state(host: &Host) -> DoctorRow {
     let made = private_dir(&host.paths.claims()).and_then(|()| {
@@ -126,6 +142,9 @@ async fn provider(host: &Host, chosen: &Chosen, params: DoctorParams, checks: &m
         manifest.protocol
     );
     checks.push(DoctorRow { provider: name(), ..row("plugin", CheckStatus::Ok, message) });
+    if !chosen.manifest.has(Method::Run) {
+        checks.push(ssh(chosen));
+    }
     let withheld = host.plugins.withheld(&chosen.name, &chosen.manifest, &chosen.pass);
     if !withheld.is_empty() {
         checks.push(DoctorRow {

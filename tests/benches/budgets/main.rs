@@ -12,6 +12,7 @@
 mod measure;
 mod relay;
 mod repository;
+mod ssh;
 mod sync;
 
 use std::fs;
@@ -28,12 +29,13 @@ type Part = (&'static str, fn(&World));
 fn main() {
     let world = World::of(Profile::Release);
     println!("{:<66} {:>12} {:>12}", "what", "median", "budget");
-    let parts: [Part; 5] = [
+    let parts: [Part; 6] = [
         ("start", start_up),
         ("plugins", plugins_list),
         ("run", runs),
         ("relay", relay::relays),
         ("sync", |_| sync::syncs()),
+        ("ssh", |_| ssh::runs()),
     ];
     // cargo adds `--bench`.
     let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();

@@ -1,6 +1,5 @@
 //! SIGKILL of the host at its steps and at random moments: what it leaves on the cluster is found again.
 
-use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -9,13 +8,11 @@ use crabbox_tests::wait_for;
 use serde_json::json;
 
 use super::Site;
-use crate::crash::{kills, random};
+use crate::crash::kills;
+use crate::crash::victims::{self, kill, spread};
 
 /// What the command does. When it is killed half way, there is a process more to be found.
 const COMMAND: [&str; 4] = ["--", "sh", "-c", "sleep 60 & sleep 0.2; kill $!"];
-
-/// How many hosts are killed at once.
-const AT_ONCE: usize = 8;
 
 /// How many rounds there are: each waits for what may still land.
 fn rounds() -> usize {
@@ -29,31 +26,8 @@ fn roomy() -> Site {
     site
 }
 
-/// How many steps a command has when nobody kills it.
-fn steps(site: &Site, arguments: &[&str]) -> usize {
-    let log = site.world.root().join("steps");
-    let _ = std::fs::remove_file(&log);
-    let status = site.crabbox(arguments).args(COMMAND).env("CRABBOX_FAULT_LOG", &log).output().unwrap();
-    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
-    std::fs::read_to_string(log).unwrap().lines().count()
-}
-
-/// Runs commands at once, each killed at a step of its own, or after a time where that is none.
-fn kill(site: &Site, all: &[(usize, Vec<&str>)]) {
-    let start = |(step, arguments): &(usize, Vec<&str>)| {
-        let mut host = site.crabbox(arguments);
-        host.args(COMMAND).env("CRABBOX_FAULT_AT", step.to_string());
-        host.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    };
-    let hosts: Vec<_> = all.iter().map(start).collect();
-    for ((step, arguments), mut host) in all.iter().zip(hosts) {
-        if *step == 0 {
-            std::thread::sleep(Duration::from_millis(random(200)));
-            host.kill().unwrap();
-        }
-        let status = host.wait().unwrap();
-        assert!(status.signal() == Some(9) || status.success(), "{step} of {arguments:?}: {status}");
-    }
+fn run(site: &Site, arguments: &[&str]) -> std::process::Command {
+    site.crabbox(&[&["run"], arguments, &COMMAND].concat())
 }
 
 /// Cleans up until nothing is left anywhere.
@@ -74,12 +48,9 @@ fn clean(site: &Site) {
 #[test]
 fn killed_at_its_steps_and_at_random() {
     let site = roomy();
-    let count = steps(&site, &["run"]);
+    let count = victims::steps(run(&site, &[]), &site.world.root().join("steps"));
     for _ in 0..rounds() {
-        let offset = random(count as u64) as usize;
-        let at = (0..AT_ONCE).map(|n| (1 + (offset + n * count / AT_ONCE) % count, vec!["run"]));
-        let any = (0..AT_ONCE / 2).map(|_| (0, vec!["run"]));
-        kill(&site, &at.chain(any).collect::<Vec<_>>());
+        kill(spread(count).map(|step| (step, run(&site, &[]))), 200);
         clean(&site);
     }
 }
@@ -115,16 +86,14 @@ fn a_lease_that_is_kept_is_as_good_as_before() {
         let (code, _, stderr) = site.run(&["warmup", "--slug", name]);
         assert_eq!(code, 0, "{stderr}");
     }
-    let count = steps(&site, &["run", "--id", "a"]);
+    let count = victims::steps(run(&site, &["--id", "a"]), &site.world.root().join("steps"));
     site.world.write("changed", "1");
-    let offset = random(count as u64) as usize;
-    let each = names.iter().enumerate();
-    let each =
-        each.map(|(n, name)| (1 + (offset + n * count / names.len()) % count, vec!["run", "--id", name]));
-    kill(&site, &each.collect::<Vec<_>>());
+    let steps: Vec<_> = spread(count).take(names.len()).collect();
+    let each = steps.iter().zip(names);
+    kill(each.map(|(step, name)| (*step, run(&site, &["--id", name]))), 200);
     for name in names {
         let (code, stdout, stderr) = site.run(&["run", "--id", name, "--", "cat", "README.md", "changed"]);
-        assert_eq!((code, stdout.as_str()), (0, "hello\n1"), "{name}, from step {offset}: {stderr}");
+        assert_eq!((code, stdout.as_str()), (0, "hello\n1"), "{name}, killed at one of {steps:?}: {stderr}");
         assert_eq!(site.run(&["stop", name]).0, 0);
     }
     clean(&site);
