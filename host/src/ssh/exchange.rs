@@ -84,7 +84,10 @@ impl Connection {
         pass(Fault::Answered(Method::Run));
         match status.code() {
             Some(255) if lifeline.is_some() && self.exited_with_255(params, locks).await => Ok(exited(255)),
-            Some(code) if code != 255 => Ok(exited(code)),
+            Some(code) if code != 255 => {
+                self.used();
+                Ok(exited(code))
+            }
             _ => {
                 let error = Box::new(self.broken(&read_end(&log, LOG)));
                 Err(ProviderError::Connection { provider: self.provider.clone(), error })

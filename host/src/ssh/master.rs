@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crabbox_protocol::records::Claim;
 use crabbox_protocol::{LeaseId, Ssh};
@@ -33,6 +33,12 @@ const IDLE: Duration = Duration::from_secs(30 * 60);
 
 /// How long the machine may take to be ready, once it can be reached.
 const READY: Duration = Duration::from_secs(60);
+
+/// How long a connection is believed to stand after it was used.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// How long the machine may take to show that it does.
+const PROBE: Duration = Duration::from_secs(10);
 
 /// How much of what ssh said is read.
 const LOG: u64 = 64 * 1024;
@@ -84,6 +90,31 @@ impl Connection {
     pub(crate) fn is_open(&self) -> bool {
         let way = fs::read_to_string(self.place.way()).unwrap_or_default();
         way == self.target.fingerprint() && self.place.answers()
+    }
+
+    /// Whether it is open, and somebody is at its other end. That is asked where it was not used for a while: a machine
+    /// that slept, or a network that changed, leaves connections that nobody hears of for long.
+    pub(crate) async fn is_alive(&self) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        let used = fs::metadata(self.place.way()).and_then(|way| way.modified());
+        if used.is_ok_and(|used| used.elapsed().is_ok_and(|ago| ago < FRESH)) {
+            return true;
+        }
+        let nothing = crate::remote::Script::default().finish();
+        let answers = self.say(Locks::default(), &nothing, PROBE).await.is_ok();
+        if !answers {
+            self.place.hang_up().await;
+        }
+        answers
+    }
+
+    /// It was used now.
+    pub(super) fn used(&self) {
+        let way = fs::OpenOptions::new().append(true).open(self.place.way());
+        // If it cannot be noted, it is asked once more.
+        _ = way.and_then(|way| way.set_modified(SystemTime::now()));
     }
 
     /// Opens it, unless it is open, and makes sure that the machine is ready. Dropped halfway, nothing of it stays.

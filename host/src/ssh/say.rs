@@ -84,7 +84,10 @@ impl Connection {
             return Err(Failure::passing(Error::new(Exit::Transport, message)));
         };
         match status.map_err(broken)?.code() {
-            Some(code) if code != 255 => Ok(Answer { code, stdout, stderr }),
+            Some(code) if code != 255 => {
+                self.used();
+                Ok(Answer { code, stdout, stderr })
+            }
             _ => Err(Failure::passing(self.broken(&String::from_utf8_lossy(&stderr)))),
         }
     }

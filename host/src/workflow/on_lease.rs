@@ -71,7 +71,7 @@ impl Held<'_> {
         patience: Duration,
         interrupts: &mut Option<&mut Interrupts>,
     ) -> Result<()> {
-        if !self.is_by_ssh() || self.connection()?.is_open() {
+        if !self.is_by_ssh() || self.connection()?.is_alive().await {
             return Ok(());
         }
         let begun = Instant::now();

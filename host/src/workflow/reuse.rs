@@ -48,7 +48,7 @@ impl<'a> Held<'a> {
     /// Asks the provider for the lease until it can be used.
     async fn make_ready(mut self) -> Result<Self> {
         // A lease that something stands to is there. Its plugin still has to say that this is its place.
-        if self.is_by_ssh() && self.claim.ssh.is_some() && self.connection()?.is_open() {
+        if self.is_by_ssh() && self.claim.ssh.is_some() && self.connection()?.is_alive().await {
             self.session().await?;
             return Ok(self);
         }

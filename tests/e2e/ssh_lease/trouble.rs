@@ -171,3 +171,23 @@ fn a_provider_that_hands_over_no_way_is_told() {
     assert_has(&stderr, &["does not say how lease", "fault of crabbox-provider-away"]);
     site.nothing_is_left();
 }
+
+/// As after a night in which the lid was closed: the connection seems to stand, and nobody is there.
+#[test]
+fn a_connection_that_nobody_answers_any_more_is_made_anew() {
+    let Some(site) = Site::new() else { return };
+    assert_eq!(site.run(&["warmup", "--slug", "there"]).0, 0);
+    let id = site.world.json(&["list", "--json"])[0]["id"].as_str().unwrap().to_owned();
+    let base = format!("/tmp/crabbox-{}", rustix::process::geteuid().as_raw());
+    let places = fs::read_dir(base).unwrap().map(|entry| entry.unwrap().path());
+    let place = places.into_iter().find(|path| path.to_string_lossy().ends_with(&id)).unwrap();
+    let hours_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    fs::File::options().append(true).open(place.join("way")).unwrap().set_modified(hours_ago).unwrap();
+    site.sshd.freeze();
+    let (code, stdout, stderr) = site.world.run(&["run", "--id", "there", "--", "echo", "awake"]);
+    assert_eq!((code, stdout.as_str()), (0, "awake\n"), "{stderr}");
+    assert_eq!(site.sshd.connections(), 2);
+    site.sshd.thaw();
+    assert_eq!(site.world.run(&["stop", "there"]).0, 0);
+    site.nothing_is_left();
+}
