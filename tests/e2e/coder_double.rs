@@ -97,6 +97,19 @@ fn who_is_not_logged_in_is_told_so() {
 }
 
 #[test]
+fn the_login_may_be_in_another_directory() {
+    let Some(site) = Site::new() else { return };
+    let (usual, other) = (Coder::config_dir(&site.world), site.world.root().join("other"));
+    std::fs::rename(usual, &other).unwrap();
+    assert_has(&site.fails(&["whoami"]), &["You are not logged in."]);
+    assert_eq!(ended(site.command(&["whoami"]).env("CODER_CONFIG_DIR", &other)).0, 0);
+    site.ok(&["--global-config", other.to_str().unwrap(), "whoami"]);
+    let elsewhere = ["--global-config", other.to_str().unwrap(), "whoami", "--url", "https://x.test"];
+    let stderr = site.fails(&elsewhere);
+    assert_has(&stderr, &["lookup x.test: no such host"]);
+}
+
+#[test]
 fn a_session_that_has_expired_is_told_apart_from_a_server_that_is_not_there() {
     let Some(site) = Site::new() else { return };
     let expired = "You are signed out or your session has expired. Please sign in again to continue.\n\

@@ -181,6 +181,51 @@ fn a_choice_is_waited_for_until_the_command_is_killed() {
 }
 
 #[test]
+fn a_login_elsewhere_is_waited_for() {
+    let Some(site) = Site::new() else { return };
+    site.coder.template(|it| it.external_auth = true);
+    let mut child = spawn(&mut site.command(CREATE));
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("/external-auth/github")));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(site.coder.workspaces().is_empty());
+}
+
+#[test]
+fn variables_do_as_well_as_flags_and_flags_prevail() {
+    let Some(site) = Site::new() else { return };
+    site.coder.template(|it| it.parameters = vec![Parameter::text("region", Some("here"))]);
+    let mut command = site.command(&["create", "w", "-y", "--parameter", "region=flag"]);
+    command.env("CODER_TEMPLATE_NAME", "docker").env("CODER_RICH_PARAMETER", "region=variable");
+    assert_eq!(end(spawn(&mut command)).0, 0);
+    assert_eq!(site.parameters(), map(&[("region", "flag")]));
+    let mut command = site.command(&["create", "x", "-y", "--copy-parameters-from", "w"]);
+    command.env("CODER_TEMPLATE_NAME", "another");
+    let (code, stdout, stderr) = end(spawn(&mut command));
+    assert_eq!(code, 0, "{stderr}");
+    assert_has(&stdout, &["Coder will use the same template \"docker\" as the source workspace."]);
+    assert_eq!(site.coder.workspace("x").unwrap().parameters, map(&[("region", "flag")]));
+}
+
+#[test]
+fn a_file_of_values_has_no_fractions() {
+    let Some(site) = Site::new() else { return };
+    site.coder
+        .template(|it| it.parameters = vec![Parameter::text("size", None), Parameter::text("all", None)]);
+    let file = site.world.write("values.yaml", "size: true\nall: [1, two]\n");
+    let arguments = ["--rich-parameter-file", file.to_str().unwrap()];
+    assert_eq!(site.create_with(&arguments).0, 0);
+    assert_eq!(site.parameters(), map(&[("size", "true"), ("all", "[1,\"two\"]")]));
+    site.world.write("values.yaml", "size: 1.5\n");
+    let text = "prepare build: can't parse parameter map file: invalid parameter type: float64";
+    let stderr = site.fails(&["create", "x", "-t", "docker", "-y", arguments[0], arguments[1]]);
+    assert_eq!(stderr, failure("create", text));
+}
+
+#[test]
 fn ctrl_c_ends_it_and_the_build_goes_on() {
     let Some(site) = Site::new() else { return };
     site.coder.template(|it| it.start = LONG);

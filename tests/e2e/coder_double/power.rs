@@ -64,6 +64,34 @@ fn while_a_build_is_under_way_another_is_refused() {
 }
 
 #[test]
+fn a_build_can_be_refused_once() {
+    let Some(site) = Site::new() else { return };
+    site.create();
+    site.coder.faults(|it| it.conflicts = 1);
+    let text = "A workspace build is already active.";
+    assert_eq!(site.fails(&["stop", "w", "-y"]), failure("stop", text));
+    site.ok(&["stop", "w", "-y"]);
+    // The one that ssh asks for: it tries again, without asking.
+    site.coder.faults(|it| it.conflicts = 1);
+    let stderr = site.fails(&["ssh", "--stdio", "w"]);
+    assert_has(
+        &stderr,
+        &["Unable to start the workspace due to conflict", "error: workspace must be started"],
+    );
+}
+
+#[test]
+fn a_start_wakes_what_is_dormant() {
+    let Some(site) = Site::new() else { return };
+    site.create();
+    site.ok(&["stop", "w", "-y"]);
+    site.coder.change("w", |it| it.dormant = Some(it.created));
+    assert!(site.list()[0]["dormant_at"].is_string());
+    assert_has(&site.ok(&["start", "w", "-y"]), &["Activating dormant workspace..."]);
+    assert!(site.list()[0]["dormant_at"].is_null());
+}
+
+#[test]
 fn a_start_joins_one_that_is_under_way() {
     let Some(site) = Site::new() else { return };
     site.coder.template(|it| it.start = Duration::from_secs(3600));

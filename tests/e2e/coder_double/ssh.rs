@@ -1,10 +1,12 @@
 //! `ssh --stdio`, with a real ssh before it and a real sshd behind it.
 
+use std::io::{BufRead, BufReader};
 use std::process::Command;
 use std::time::Duration;
 
 use crabbox_tests::coder::{AgentTemplate, Coder, Outcome, Transition};
 use crabbox_tests::{ended, skip, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Site, failure};
 use crate::support::{assert_has, end, spawn};
@@ -147,6 +149,34 @@ fn of_several_agents_one_has_to_be_named() {
     }
     let agents = &site.list()[0]["latest_build"]["resources"][0]["agents"];
     assert_eq!(agents[1]["parent_id"], agents[0]["id"]);
+}
+
+#[test]
+fn an_older_version_takes_any_of_several_agents() {
+    let Some(site) = Site::new() else { return };
+    site.coder.template(|it| it.agents.push(AgentTemplate::named("web")));
+    site.coder.deployment(|it| it.version = (2, 22, 0));
+    site.create();
+    let (code, stdout, stderr) = site.on("w", "echo $CODER_WORKSPACE_AGENT_NAME");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(["main\n", "web\n"].contains(&&*stdout), "{stdout}");
+}
+
+#[test]
+fn a_signal_ends_the_wait_without_a_word() {
+    let Some(site) = Site::new() else { return };
+    site.coder.template(|it| it.agents[0].connect = None);
+    site.create();
+    for signal in [Signal::INT, Signal::HUP, Signal::TERM] {
+        let mut child = spawn(&mut site.command(&["ssh", "--stdio", "w"]));
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        assert_eq!(line, "==> ⧗ Waiting for the workspace agent to connect\n");
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(end(child).0, 1);
+        assert_eq!(stderr.lines().count(), 0);
+    }
 }
 
 #[test]

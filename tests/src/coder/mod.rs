@@ -17,6 +17,9 @@
 //! they know `coder` and that of the user who runs the tests). Elsewhere that `ssh` stands in for them: it logs in as
 //! that user, with a key that nobody else has to know of.
 //!
+//! The provider's default work root is a path of a container. Here, workspaces are on the machine that runs the tests,
+//! so a test sets another, in the world or below [`Coder::home`].
+//!
 //! # What it leaves out
 //!
 //! The network between CLI and agent, and the ten times that `ssh` tries in vain to reach the server; menus that are

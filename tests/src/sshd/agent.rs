@@ -33,7 +33,8 @@ impl Agent {
             .spawn()
             .expect("ssh-agent can be started");
         let agent = Self { child, directory };
-        wait_for("the agent", || agent.socket().exists());
+        // Where it listens is there before it does.
+        wait_for("the agent", || Self::answers(&agent.socket()));
         agent
     }
 
