@@ -113,7 +113,7 @@ impl Http {
         let (head, body) = timeout(patience, exchange).await.unwrap_or_else(late)?;
         match head.status.is_success() {
             true => Ok(Ok(Answer { status: head.status, headers: head.headers, body })),
-            false => Ok(Err(self.refusal(head.status, &body))),
+            false => Ok(Err(self.concealed(head.status, head.headers, &body))),
         }
     }
 
@@ -133,6 +133,11 @@ impl Http {
 
     /// A refusal, from its status and body: without the secrets, and short.
     pub fn refusal(&self, status: StatusCode, body: &[u8]) -> Refusal {
-        Refusal::new(status, body, self.secrets.iter().map(|secret| secret.expose().as_str()))
+        self.concealed(status, HeaderMap::new(), body)
+    }
+
+    fn concealed(&self, status: StatusCode, headers: HeaderMap, body: &[u8]) -> Refusal {
+        let secrets = self.secrets.iter().map(|secret| secret.expose().as_str());
+        Refusal::concealing(status, headers, body, secrets)
     }
 }

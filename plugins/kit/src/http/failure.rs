@@ -1,9 +1,10 @@
 //! What went wrong between us and an API, in words for people and a kind for the host. No secrets in any of it.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 
-use hyper::StatusCode;
+use hyper::{HeaderMap, StatusCode};
 
 use super::Http;
 use crate::Error;
@@ -15,10 +16,12 @@ const LONGEST: usize = 600;
 const LONGEST_BODY: usize = 4096;
 
 /// An answer with another status than 200 to 299.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Refusal {
     /// Its status.
     pub status: StatusCode,
+    /// As they came: not for messages.
+    headers: HeaderMap,
     /// What it said, up to 4 KiB, without secrets.
     pub body: String,
     /// The same in one short line.
@@ -26,7 +29,18 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new<'a>(status: StatusCode, body: &[u8], secrets: impl Iterator<Item = &'a str>) -> Self {
+    /// A refusal without secrets.
+    pub fn new(status: StatusCode, headers: HeaderMap, body: &str) -> Self {
+        Self::concealing(status, headers, body.as_bytes(), std::iter::empty())
+    }
+
+    /// A refusal without these secrets in its texts.
+    pub(super) fn concealing<'a>(
+        status: StatusCode,
+        headers: HeaderMap,
+        body: &[u8],
+        secrets: impl Iterator<Item = &'a str>,
+    ) -> Self {
         let mut body = String::from_utf8_lossy(body).into_owned();
         // Before it is cut: half a secret is not recognised.
         for secret in secrets.filter(|secret| secret.len() >= 4) {
@@ -35,12 +49,26 @@ impl Refusal {
         if let Some(end) = (LONGEST_BODY..body.len()).find(|at| body.is_char_boundary(*at)) {
             body.truncate(end);
         }
-        Self { status, text: one_line(&body), body }
+        Self { status, headers, text: one_line(&body), body }
+    }
+
+    /// A header's value, if it is there and text. It may have a secret in it.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// Whether we were not let in, or not allowed to do this: 401 or 403.
     pub fn is_denial(&self) -> bool {
         matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("status", &self.status)
+            .field("text", &self.text)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,7 +155,9 @@ mod tests {
 
     #[test]
     fn a_body_that_echoes_a_secret_does_not_pass_it_on() {
-        let refused = |body: &[u8]| Refusal::new(StatusCode::FORBIDDEN, body, ["s3cr3t-token"].into_iter());
+        let secrets = || ["s3cr3t-token"].into_iter();
+        let refused =
+            |body: &[u8]| Refusal::concealing(StatusCode::FORBIDDEN, HeaderMap::new(), body, secrets());
         assert_eq!(refused(b"bad token s3cr3t-token\n\x1b[31m!").text, "bad token [secret] \u{fffd}[31m!");
         let at_the_edge = [&[b'x'; LONGEST_BODY - 4][..], b"s3cr3t-token"].concat();
         assert!(!refused(&at_the_edge).body.contains("s3cr"));

@@ -38,14 +38,14 @@ pub(super) fn error(refusal: &Refusal, has_token: bool, token_env: &str) -> Erro
 
 #[cfg(test)]
 mod tests {
-    use crabbox_provider_kit::http::StatusCode;
+    use crabbox_provider_kit::http::{HeaderMap, StatusCode};
     use crabbox_provider_kit::protocol::ErrorKind;
 
     use super::*;
 
     fn refused(status: u16, text: &str) -> Error {
         let status = StatusCode::from_u16(status).unwrap();
-        error(&Refusal { status, text: text.to_owned(), body: text.to_owned() }, true, "T")
+        error(&Refusal::new(status, HeaderMap::new(), text), true, "T")
     }
 
     #[test]
