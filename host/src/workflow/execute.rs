@@ -8,7 +8,7 @@ use crabbox_protocol::records::{Claim, ClaimRun};
 use crabbox_protocol::{CancelReason, KillParams, Method, Remote, RunId, RunResult};
 use jiff::Timestamp;
 
-use super::held::{AFTER_DEATH, AskError, Held, same_scope};
+use super::held::{AFTER_DEATH, AskError, Held, same_scope, show_warnings};
 use super::ms;
 use super::on_lease::{THERE, Way};
 use super::script::{run_params, script_by};
@@ -83,11 +83,12 @@ impl Held<'_> {
         params.lifeline_ms = silence.map(|silence| ms(silence / SIGNS));
         let heartbeat = self.heartbeat();
         let answer = {
+            let mut events = |event| show_warnings(&event);
             let ask = Ask {
                 deadline: job.timeout,
                 interrupts: Some(interrupts),
                 relay: Some(&mut relay),
-                events: None,
+                events: Some(&mut events),
             };
             let call = self.run_there(&params, ask);
             tokio::select! {

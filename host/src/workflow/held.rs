@@ -4,13 +4,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crabbox_protocol::records::{Claim, Owner};
-use crabbox_protocol::{Call, ConfigureResult, LeaseReport, LeaseState, Method, ReleaseAction};
+use crabbox_protocol::{Call, ConfigureResult, LeaseReport, LeaseState, Method, Progress, ReleaseAction};
 
 use super::release::Released;
 use crate::error::{Error, Result};
 use crate::host::{Chosen, Host};
 use crate::lease::{LeaseLock, RunDir};
-use crate::output::{foreign, say};
+use crate::output::{foreign, say, warn};
 use crate::provider::{Ask, Event, ProviderError, Session};
 use crate::sync::Bases;
 
@@ -232,15 +232,19 @@ pub(super) fn merge(claim: &mut Claim, report: &LeaseReport) {
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(500);
 
+/// The phase of progress that is a warning: it is told also where progress is not.
+const WARNING: &str = "warning";
+
 /// Tells the user how a long request is getting on, not more often than anybody reads.
 pub(super) fn show_progress(event: Event) {
     static LAST: Mutex<Option<Instant>> = Mutex::new(None);
     if let Event::Progress(progress) = event {
-        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < TELL) {
+        if progress.phase.as_deref() == Some(WARNING) {
+            return show_warning(&progress);
+        }
+        if !is_due(&LAST) {
             return;
         }
-        *last = Some(Instant::now());
         let count = match (progress.done, progress.total) {
             (Some(done), Some(total)) => format!(" {done}/{total}"),
             (Some(done), None) => format!(" {done}"),
@@ -249,6 +253,32 @@ pub(super) fn show_progress(event: Event) {
         let unit = progress.unit.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
         say(foreign(&format!("{}{count}{unit}", progress.message)));
     }
+}
+
+/// Tells the user of what a plugin warns of, and of nothing else.
+pub(super) fn show_warnings(event: &Event) {
+    if let Event::Progress(progress) = event
+        && progress.phase.as_deref() == Some(WARNING)
+    {
+        show_warning(progress);
+    }
+}
+
+fn show_warning(progress: &Progress) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    if is_due(&LAST) {
+        warn(foreign(&progress.message));
+    }
+}
+
+/// Whether something may be told once more, which was told last then.
+fn is_due(last: &Mutex<Option<Instant>>) -> bool {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let due = last.is_none_or(|last| last.elapsed() >= TELL);
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
 }
 
 /// How long the next owner of a dead run's lock waits: SIGKILL has been sent to the group, and takes effect

@@ -10,7 +10,7 @@ use crabbox_protocol::records::Phase;
 use crabbox_protocol::{FileRef, Limits, Method, PutParams, RunId, feature};
 
 use super::aside::{Stop, Watched, aside};
-use super::held::{AskError, Held};
+use super::held::{AskError, Held, show_warnings};
 use super::ms;
 use super::script::Said;
 use crate::error::{Error, Result};
@@ -201,6 +201,7 @@ impl Held<'_> {
         }));
         let seen = progress.clone();
         let mut events = move |event: Event| {
+            show_warnings(&event);
             if let Event::Progress(event) = event
                 && event.unit.as_deref() == Some("bytes")
                 && let (Some(done), Some(total)) = (event.done, event.total)
