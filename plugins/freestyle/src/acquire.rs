@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use crabbox_provider_kit::protocol::{AcquireParams, LeaseReport};
+use crabbox_provider_kit::protocol::{AcquireParams, ErrorKind, LeaseReport};
 use crabbox_provider_kit::{Context, Error, Result};
-use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::api::Vm;
+use crate::api::{Found, Machine, Order, Standing};
 use crate::machine::Identity;
-use crate::provider::Freestyle;
-
-/// How long a creation may take.
-const CREATING: Duration = Duration::from_secs(300);
+use crate::provider::{Freestyle, several};
+use crate::shell::quoted;
 
 /// How long a machine may take to run.
 const STARTING: Duration = Duration::from_secs(300);
@@ -20,8 +17,8 @@ const STARTING: Duration = Duration::from_secs(300);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// How much longer than the lease a machine may live that nobody has deleted, in seconds.
-const GRACE_S: u64 = 900;
+/// How much longer than the lease a machine may live that nobody has deleted.
+const GRACE: Duration = Duration::from_secs(900);
 
 impl Freestyle {
     /// Answers `acquire`.
@@ -32,109 +29,97 @@ impl Freestyle {
                 .created(false));
         }
         let identity = Identity::of(&params.lease);
-        let vm = match self.find(&identity).await.map_err(|error| error.created(false))? {
-            Some(vm) => vm,
-            None => self.create(&identity, params).await?,
+        let machine = match self.api.find(&identity).await.map_err(|error| error.created(false))? {
+            Found::Machine(machine) => machine,
+            Found::Several(machines) => return Err(Error::ambiguous(several(&identity, &machines))),
+            // Where names are not told, a lease that was made without its being recorded is made once more.
+            Found::Absent | Found::Unknown(_) => self.create(&identity, params).await?,
         };
-        context.lease(self.report(&identity, &vm)).await?;
-        let vm = self.running(&identity, vm, context).await?;
-        let vm = self.sized(vm).await?;
-        let message =
-            format!("machine {} with {} CPUs and {} MiB", vm.id, vm.resources.cpu, vm.resources.memory);
-        Ok(LeaseReport { message: Some(message), ..self.report(&identity, &vm) })
+        // Where names are not told, this is all that will ever be known of it.
+        context.lease(self.report(&identity, &machine)).await?;
+        let identity = identity.at(&machine);
+        let machine = self.running(&identity, machine, context).await?;
+        let machine = self.api.enlarge(machine).await?;
+        self.prepare(&machine).await?;
+        let size = machine.size.map(|has| format!(" with {} CPUs and {} MiB", has.cpu, has.memory_mib));
+        let message = format!("machine {}{}", machine.id, size.unwrap_or_default());
+        Ok(LeaseReport { message: Some(message), ..self.report(&identity, &machine) })
     }
 
-    /// Makes the machine. Freestyle deletes it by itself when it stops, or some time after the lease is over.
-    async fn create(&self, identity: &Identity, params: &AcquireParams) -> Result<Vm> {
-        let mut body = json!({
-            "slug": identity.slug,
-            "displayName": params.lease.name,
-            "metadata": identity.metadata(&params.lease.slug),
-            "autoDeleteSeconds": 0,
-            // To everywhere, and from nowhere.
-            "firewall": {"rules": [{"action": "allow", "source": {}, "destination": {"public": true}}]},
-        });
-        if let Some(ttl) = params.ttl_ms {
-            body["ttlSeconds"] = json!(ttl.div_ceil(1000).saturating_add(GRACE_S));
-        }
-        if let Some(snapshot) = &self.settings.snapshot {
-            body["snapshotId"] = json!(snapshot);
-        }
-        let error = match self.api.order::<Vm>("/v5/vms", &body, CREATING).await {
-            Ok(Ok(vm)) => {
-                // What an answer leaves out is no reason to doubt it.
-                return Ok(self.find(identity).await?.unwrap_or(vm));
-            }
-            Ok(Err(refusal)) if refusal.status.as_u16() < 500 => self.api.error(&refusal).created(false),
-            Ok(Err(refusal)) => self.api.error(&refusal),
+    /// Makes the machine. Freestyle deletes it by itself some time after the lease is over.
+    async fn create(&self, identity: &Identity, params: &AcquireParams) -> Result<Machine> {
+        let ttl = params.ttl_ms.map(|ms| Duration::from_secs(ms.div_ceil(1000)).saturating_add(GRACE));
+        let order = Order { display_name: &params.lease.name, slug: &params.lease.slug, ttl };
+        let error = match self.api.create(identity, &order).await {
+            Ok(machine) => return Ok(machine),
             Err(error) => error,
         };
-        // The answer may have been lost, or the slug be taken: by us, or by somebody else.
-        match self.find(identity).await {
-            Ok(Some(vm)) => Ok(vm),
-            Err(other) if other.kind() == crabbox_provider_kit::protocol::ErrorKind::Conflict => {
-                Err(other.created(false))
-            }
-            Ok(None) | Err(_) => Err(error),
+        // The answer may have been lost, or the name be taken: by us, or by somebody else.
+        match self.api.find(identity).await {
+            Ok(Found::Machine(machine)) => Ok(machine),
+            Err(other) if other.kind() == ErrorKind::Conflict => Err(other.created(false)),
+            _ => Err(error),
         }
     }
 
-    /// Waits until the machine runs, and starts one that does not.
-    pub(crate) async fn running(&self, identity: &Identity, mut vm: Vm, context: &Context) -> Result<Vm> {
+    /// Waits until the machine runs, and starts one that sleeps.
+    pub(crate) async fn running(
+        &self,
+        identity: &Identity,
+        mut machine: Machine,
+        context: &Context,
+    ) -> Result<Machine> {
         let begun = Instant::now();
         let mut told = false;
         loop {
-            match vm.state.as_str() {
-                "running" => return Ok(vm),
-                "paused" | "stopped" => self.start(&vm).await?,
-                _ if begun.elapsed() > STARTING => {
-                    let waited = STARTING.as_secs();
-                    return Err(Error::deadline(format!(
-                        "machine {} is {} after {waited} s",
-                        vm.id, vm.state
+            let (id, state) = (&machine.id, &machine.state);
+            match machine.standing {
+                Standing::Running => return Ok(machine),
+                Standing::Lost => {
+                    return Err(Error::unavailable(format!(
+                        "machine {id} is {state}, and will not run again"
                     )));
                 }
-                state if !told => {
-                    context.progress(format!("waiting: machine {} is {state}", vm.id)).await?;
+                Standing::Asleep => self.api.start(id).await?,
+                _ if begun.elapsed() > STARTING => {
+                    let waited = STARTING.as_secs();
+                    return Err(Error::deadline(format!("machine {id} is {state} after {waited} s")));
+                }
+                _ if !told && begun.elapsed() > PAUSE => {
+                    context.progress(format!("waiting: machine {id} is {state}")).await?;
                     told = true;
                 }
                 _ => {}
             }
-            sleep(PAUSE).await;
-            let found = self.find(identity).await?;
-            vm = found.ok_or_else(|| Error::not_found(format!("machine {} is gone", vm.id)))?;
+            machine = match self.api.find(identity).await? {
+                Found::Machine(found) => found,
+                _ => return Err(Error::not_found(format!("machine {id} is gone"))),
+            };
+            if machine.standing != Standing::Running {
+                sleep(PAUSE).await;
+            }
         }
     }
 
-    /// Starts a machine that is paused or stopped.
-    pub(crate) async fn start(&self, vm: &Vm) -> Result<()> {
-        let started =
-            self.api.order::<Value>(&format!("/v5/vms/{}/start", vm.id), &json!({}), CREATING).await?;
-        started.map(drop).map_err(|refusal| self.api.error(&refusal))
-    }
-
-    /// Enlarges the machine to what was asked for, where its snapshot has less.
-    async fn sized(&self, vm: Vm) -> Result<Vm> {
-        let Some(size) = self.settings.size else {
-            return Ok(vm);
-        };
-        let (cpu, memory) = (size.cpu.max(vm.resources.cpu), size.memory_mib.max(vm.resources.memory));
-        if (cpu, memory) == (vm.resources.cpu, vm.resources.memory) {
-            return Ok(vm);
+    /// Makes the lease's directory where the user of the lease may not make it himself.
+    async fn prepare(&self, machine: &Machine) -> Result<()> {
+        if self.settings.linux_user == "root" {
+            return Ok(());
         }
-        let path = format!("/v5/vms/{}/resize", vm.id);
-        let resized = self.api.order::<Vm>(&path, &json!({"cpu": cpu, "memory": memory}), CREATING).await?;
-        resized
-            .map_err(|refusal| self.api.error(&refusal).hint("`vcpus` and `memoryGb` say what is asked for"))
+        let (directory, user) = (quoted(&self.settings.directory), quoted(&self.settings.linux_user));
+        let line = format!("mkdir -p {directory} && chown {user} {directory}");
+        self.as_root(&machine.id, &line).await.map_err(|error| {
+            error.hint(format!("is there a user {} on the machine?", self.settings.linux_user))
+        })
     }
 
     /// What is known of a lease.
-    pub(crate) fn report(&self, identity: &Identity, vm: &Vm) -> LeaseReport {
+    pub(crate) fn report(&self, identity: &Identity, machine: &Machine) -> LeaseReport {
         LeaseReport {
-            r#ref: Some(identity.slug.clone()),
-            state: Some(json!({"vm": vm.id})),
+            r#ref: Some(identity.name.clone()),
+            state: Some(Identity::state(machine)),
             root: Some(self.settings.directory.clone()),
-            labels: [("vm".to_owned(), vm.id.clone())].into(),
+            labels: [("vm".to_owned(), machine.id.clone())].into(),
             ..LeaseReport::default()
         }
     }

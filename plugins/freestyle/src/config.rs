@@ -16,6 +16,9 @@ pub(crate) struct Config {
     #[serde(default = "api_url")]
     #[schemars(extend("x-crabbox" = {"userOnly": true, "env": ["CRABBOX_FREESTYLE_API_URL", "FREESTYLE_API_URL"]}))]
     pub(crate) api_url: String,
+    /// Which version of the API is spoken. Each has machines of its own.
+    #[serde(default)]
+    pub(crate) api_version: Version,
     /// The workspace's directory, below `/workspace`.
     #[serde(default = "workdir")]
     pub(crate) workdir: String,
@@ -30,6 +33,17 @@ pub(crate) struct Config {
     /// The user on the machine that commands run as.
     #[serde(default = "linux_user")]
     pub(crate) linux_user: String,
+}
+
+/// A version of the API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Version {
+    /// The current one.
+    #[default]
+    V5,
+    /// The one before.
+    V1,
 }
 
 fn api_url() -> String {

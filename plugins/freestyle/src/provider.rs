@@ -1,5 +1,7 @@
 //! The verbs of the protocol, each a line or two, and what they share.
 
+use std::sync::atomic::AtomicBool;
+
 use crabbox_provider_kit::protocol::{
     AcquireParams, AcquireResult, BridgeParams, BridgeResult, DoctorParams, DoctorResult, Lease, Limits,
     ListParams, ListResult, Method, PutParams, PutResult, ReleaseParams, ReleaseResult, ResolveParams,
@@ -7,7 +9,7 @@ use crabbox_provider_kit::protocol::{
 };
 use crabbox_provider_kit::{About, Configured, Context, Error, Provider, Result, Secrets};
 
-use crate::api::{Api, Vm};
+use crate::api::{Api, Found, Machine};
 use crate::config::Config;
 use crate::machine::Identity;
 use crate::settings::Settings;
@@ -20,6 +22,8 @@ const SETTLE_MS: u64 = 300_000;
 pub(crate) struct Freestyle {
     pub(crate) settings: Settings,
     pub(crate) api: Api,
+    /// Whether it was said that files go the slow way.
+    pub(crate) warned: AtomicBool,
 }
 
 impl Provider for Freestyle {
@@ -42,7 +46,8 @@ impl Provider for Freestyle {
             Ok(settings) => {
                 let (scope, fingerprint) = (settings.scope(), settings.fingerprint());
                 let api = Api::new(&settings);
-                Configured::new(Self { settings, api }).scope(scope).credential(fingerprint)
+                let provider = Self { settings, api, warned: AtomicBool::new(false) };
+                Configured::new(provider).scope(scope).credential(fingerprint)
             }
             Err(problems) => Configured::invalid(problems),
         }
@@ -68,8 +73,8 @@ impl Provider for Freestyle {
         self.execute(&params, context).await
     }
 
-    async fn put(&self, params: PutParams, _: &Context) -> Result<PutResult> {
-        self.place(&params).await
+    async fn put(&self, params: PutParams, context: &Context) -> Result<PutResult> {
+        self.put_file(&params, context).await
     }
 
     async fn release(&self, params: ReleaseParams, _: &Context) -> Result<ReleaseResult> {
@@ -90,19 +95,21 @@ impl Provider for Freestyle {
 }
 
 impl Freestyle {
-    /// Looks for a lease's machine and verifies that it is the lease's.
-    pub(crate) async fn find(&self, identity: &Identity) -> Result<Option<Vm>> {
-        let Some(vm): Option<Vm> = self.api.find(&identity.path()).await? else {
-            return Ok(None);
-        };
-        identity.verify(&vm)?;
-        Ok(Some(vm))
-    }
-
     /// The lease's machine, which has to be there.
-    pub(crate) async fn expect(&self, lease: &Lease) -> Result<Vm> {
+    pub(crate) async fn expect(&self, lease: &Lease) -> Result<Machine> {
         let identity = Identity::of(lease);
-        let found = self.find(&identity).await?;
-        found.ok_or_else(|| Error::not_found(format!("there is no machine {}", identity.slug)))
+        match self.api.find(&identity).await? {
+            Found::Machine(machine) => Ok(machine),
+            Found::Absent => Err(Error::not_found(format!("there is no machine {}", identity.name))),
+            Found::Several(machines) => Err(Error::ambiguous(several(&identity, &machines))),
+            Found::Unknown(why) => {
+                Err(Error::ambiguous(format!("which machine is {} cannot be told", identity.name)).cause(why))
+            }
+        }
     }
+}
+
+/// That several machines bear a lease's name.
+pub(crate) fn several(identity: &Identity, machines: &[Machine]) -> String {
+    format!("{} machines bear the name {}", machines.len(), identity.name)
 }

@@ -5,19 +5,15 @@ use crabbox_provider_kit::problem;
 use crabbox_provider_kit::protocol::{Problem, Secret};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::Config;
+use crate::api::Size;
+use crate::config::{Config, Version};
+use crate::source::hex;
 
 /// Where workspaces are.
 const ROOT: &str = "/workspace";
 
-/// What Freestyle's own snapshots have: CPUs, GiB of memory and their names, the smallest first.
-const SIZES: &[(u32, u32, &str)] = &[
-    (2, 4, "freestyle/ubuntu-sm"),
-    (4, 8, "freestyle/ubuntu"),
-    (8, 16, "freestyle/ubuntu-lg"),
-    (16, 32, "freestyle/ubuntu-xl"),
-    (32, 64, "freestyle/ubuntu-2xl"),
-];
+/// The most CPUs that a machine of version 1 has.
+const MOST_CPUS: u32 = 32;
 
 /// Everything that was configured, checked.
 #[derive(Debug)]
@@ -26,25 +22,18 @@ pub(crate) struct Settings {
     pub(crate) place: Place,
     /// `scheme://host:port`.
     pub(crate) origin: String,
+    /// Which version of the API is spoken.
+    pub(crate) version: Version,
     /// The API key.
     pub(crate) key: Secret<String>,
     /// The lease's directory on the machine.
     pub(crate) directory: String,
     /// The user that commands run as.
     pub(crate) linux_user: String,
-    /// The snapshot to begin with, if not Freestyle's default.
+    /// The snapshot to begin with, in place of one of Freestyle's own.
     pub(crate) snapshot: Option<String>,
-    /// What the machine has to have, where that is not what the snapshot has.
+    /// What the machine has to have at least, if anything was said of it.
     pub(crate) size: Option<Size>,
-}
-
-/// What a machine has at least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Size {
-    /// CPUs.
-    pub(crate) cpu: u32,
-    /// MiB of memory.
-    pub(crate) memory_mib: u32,
 }
 
 impl Settings {
@@ -87,33 +76,37 @@ impl Settings {
         if let Some(name) = config.snapshot.as_deref().filter(|name| !is_name(name)) {
             problems.push(problem("snapshot", format!("`{}` is no snapshot's name", name.escape_debug())));
         }
-        let (snapshot, size) = match &config.snapshot {
-            Some(name) => (Some(name.clone()), wanted(config)),
-            None => sized(config),
-        };
+        if config.api_version == Version::V1 && config.vcpus.is_some_and(|cpus| cpus > MOST_CPUS) {
+            problems.push(problem("vcpus", format!("version 1 of the API has {MOST_CPUS} at most")));
+        }
         let (Some((place, origin)), Some(key), true) = (url, key, problems.is_empty()) else {
             return Err(problems);
         };
         Ok(Self {
             place,
             origin,
+            version: config.api_version,
             key: Secret::new(key),
             directory: format!("{ROOT}/{}", config.workdir.trim_matches('/')),
             linux_user: config.linux_user.clone(),
-            snapshot,
-            size,
+            snapshot: config.snapshot.clone(),
+            size: wanted(config),
         })
     }
 
-    /// Where leases are. Whose they are, the key says; and keys of one account change.
+    /// Where leases are: each version of the API has machines of its own. Whose they are, the key says; and keys of
+    /// one account change.
     pub(crate) fn scope(&self) -> String {
-        format!("freestyle:{}", self.origin)
+        match self.version {
+            Version::V5 => format!("freestyle:{}", self.origin),
+            Version::V1 => format!("freestyle-v1:{}", self.origin),
+        }
     }
 
     /// Tells keys apart without saying what they are. They are random, so a hash gives nothing away.
     pub(crate) fn fingerprint(&self) -> String {
         let text = format!("{}|{}", self.scope(), self.key.expose());
-        Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(text.as_bytes())[..16])
     }
 }
 
@@ -168,22 +161,10 @@ fn relative(path: &str) -> Result<(), &'static str> {
     }
 }
 
+/// What the machine has to have at least; 0 is anything.
 fn wanted(config: &Config) -> Option<Size> {
     let (cpu, gib) = (config.vcpus.unwrap_or(0), config.memory_gb.unwrap_or(0));
     (cpu > 0 || gib > 0).then(|| Size { cpu, memory_mib: gib.saturating_mul(1024) })
-}
-
-/// The smallest of Freestyle's snapshots that has what is wanted; else the largest, to be resized. Nothing is asked
-/// for that was not configured.
-fn sized(config: &Config) -> (Option<String>, Option<Size>) {
-    let Some(size) = wanted(config) else {
-        return (None, None);
-    };
-    let fits = SIZES.iter().find(|(cpu, gib, _)| *cpu >= size.cpu && gib * 1024 >= size.memory_mib);
-    match fits {
-        Some((_, _, name)) => (Some((*name).to_owned()), None),
-        None => (SIZES.last().map(|(_, _, name)| (*name).to_owned()), Some(size)),
-    }
 }
 
 #[cfg(test)]
@@ -237,22 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_the_smallest_snapshot_that_has_it() {
-        let of = |config| {
-            let settings = settings(config).unwrap();
-            (settings.snapshot, settings.size)
-        };
-        assert_eq!(of(json!({})), (None, None));
-        assert_eq!(of(json!({"vcpus": 1})), (Some("freestyle/ubuntu-sm".into()), None));
-        assert_eq!(of(json!({"vcpus": 2, "memoryGb": 5})), (Some("freestyle/ubuntu".into()), None));
-        assert_eq!(of(json!({"memoryGb": 64})), (Some("freestyle/ubuntu-2xl".into()), None));
-        let most = Size { cpu: 2, memory_mib: 100 * 1024 };
-        assert_eq!(
-            of(json!({"vcpus": 2, "memoryGb": 100})),
-            (Some("freestyle/ubuntu-2xl".into()), Some(most))
-        );
-        let own = Size { cpu: 0, memory_mib: 1024 };
-        assert_eq!(of(json!({"snapshot": "sh-1", "memoryGb": 1})), (Some("sh-1".into()), Some(own)));
+    fn the_versions_have_nothing_in_common() {
+        let scope = |config| settings(config).unwrap().scope();
+        assert_eq!(scope(json!({})), scope(json!({"apiVersion": "v5"})));
+        assert_ne!(scope(json!({})), scope(json!({"apiVersion": "v1"})));
+        assert_eq!(settings(json!({"apiVersion": "v1", "vcpus": 33})).unwrap_err(), ["vcpus"]);
+        assert_eq!(settings(json!({"vcpus": 33})).unwrap().size, Some(Size { cpu: 33, memory_mib: 0 }));
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub struct Rule {
     pub path: String,
     /// Whether the path must be this, not only contain it.
     pub exact: bool,
+    /// What the body contains.
+    pub body: String,
     /// How many requests that fit are let through before.
     pub skip: usize,
     /// How often the rule is still used; without it, always.
@@ -80,7 +82,8 @@ pub struct Rule {
 /// What a [`Rule`] does with a request.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// This is the answer, and nothing else happens. `{token}` in the body becomes the request's key.
+    /// This is the answer, and nothing else happens. In the body, `{token}` becomes the request's key, and
+    /// `{request}` the request's body.
     Answer {
         /// The status.
         status: u16,
@@ -104,7 +107,15 @@ pub enum Effect {
 impl Rule {
     /// A rule for requests whose path contains `path`; all of them, if it is empty.
     pub fn new(path: &str, effect: Effect) -> Self {
-        Self { method: None, path: path.to_owned(), exact: false, skip: 0, times: None, effect }
+        Self {
+            method: None,
+            path: path.to_owned(),
+            exact: false,
+            body: String::new(),
+            skip: 0,
+            times: None,
+            effect,
+        }
     }
 
     /// A rule that answers with a status and an error.
@@ -161,8 +172,17 @@ impl Rule {
         self
     }
 
-    fn fits(&self, method: &str, path: &str) -> bool {
+    /// Only requests whose body contains this.
+    #[must_use]
+    pub fn saying(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.body);
+        self
+    }
+
+    fn fits(&self, method: &str, path: &str, body: &[u8]) -> bool {
+        let says = || body.windows(self.body.len()).any(|part| part == self.body.as_bytes());
         self.times != Some(0)
+            && (self.body.is_empty() || says())
             && self.method.is_none_or(|it| it == method)
             && if self.exact { path == self.path } else { path.contains(&self.path) }
     }
@@ -170,9 +190,9 @@ impl Rule {
 
 impl Faults {
     /// The effect of the first rule that fits, which is counted.
-    pub(super) fn effect(&mut self, method: &str, path: &str) -> Option<Effect> {
+    pub(super) fn effect(&mut self, method: &str, path: &str, body: &[u8]) -> Option<Effect> {
         for rule in &mut self.rules {
-            if !rule.fits(method, path) {
+            if !rule.fits(method, path, body) {
                 continue;
             }
             if rule.skip > 0 {

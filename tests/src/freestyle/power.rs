@@ -56,13 +56,29 @@ fn stopped(cloud: &Cloud, id: &str) {
         state.update(id, |vm| vm.state = "stopped");
         // In the words of v5 and of v1.
         let ephemeral = |vm: &Vm| {
-            vm.settings.get("autoDeleteSeconds").is_some_and(|it| *it == 0)
-                || vm.settings.get("persistence").is_some_and(|it| it["type"] == "ephemeral")
+            vm.settings.get("autoDeleteSeconds").is_some_and(|it| *it == 0) || is_ephemeral(vm, "OnStop")
         };
         if state.vm(id).is_some_and(ephemeral) {
             state.remove(id);
         }
     });
+}
+
+/// Says whether a VM of v1 is deleted by an event; one that is ephemeral and says no more, when it stops.
+fn is_ephemeral(vm: &Vm, event: &str) -> bool {
+    vm.settings.get("persistence").is_some_and(|it| {
+        it["type"] == "ephemeral"
+            && it.get("deleteEvent").and_then(Value::as_str).unwrap_or("OnStop") == event
+    })
+}
+
+/// Suspends a VM of v1, which may be the end of it.
+pub(super) async fn suspend_vm(cloud: &Arc<Cloud>, id: &str) -> Result<(), Answer> {
+    pause_vm(cloud, id)?;
+    if cloud.read(|state| state.vm(id).is_some_and(|vm| is_ephemeral(vm, "OnSuspend"))) {
+        remove(cloud, id).await;
+    }
+    Ok(())
 }
 
 /// A VM that runs: one that is starting is waited for, and one that is paused is woken.

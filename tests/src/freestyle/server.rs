@@ -84,11 +84,12 @@ async fn handle(
     logged.body = body[..body.len().min(KEPT)].to_vec();
     logged.length = body.len();
     cloud.logged(number, |it| (it.body, it.length) = (logged.body.clone(), logged.length));
-    let effect = cloud.faults().effect(&logged.method, &logged.path);
+    let effect = cloud.faults().effect(&logged.method, &logged.path, &body);
     let cut = || std::io::Error::other("the connection is cut");
     match &effect {
         Some(Effect::Answer { status, headers, body }) => {
             let body = body.replace("{token}", logged.token().unwrap_or_default());
+            let body = body.replace("{request}", &String::from_utf8_lossy(&logged.body));
             let headers = headers.clone();
             return Ok(told(&cloud, number, Answer { status: *status, headers, body: body.into() }));
         }

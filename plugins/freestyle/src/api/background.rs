@@ -7,7 +7,7 @@ use crabbox_provider_kit::{Error, Result};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::Api;
+use super::client::Client;
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -21,13 +21,11 @@ const FAILING: Duration = Duration::from_secs(300);
 /// The header that says which work an answer is about.
 const ID: &str = "x-freestyle-background-request-id";
 
-/// Where results are.
-const PATH: &str = "/v5/background-requests/";
-
 /// The body of an answer that is none yet.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Pending {
+    #[serde(alias = "request_id")]
     request_id: Option<String>,
     result_url: Option<String>,
 }
@@ -39,20 +37,20 @@ pub(super) fn is_pending(answer: &Answer) -> bool {
 
 /// Waits for the answer.
 pub(super) async fn result(
-    api: &Api,
+    client: &Client,
     answer: &Answer,
     patience: Duration,
 ) -> Result<Result<Answer, Refusal>> {
-    let target = target(api.http.origin(), answer)?;
+    let target = target(client.http.origin(), client.dialect.results, answer)?;
     let begun = Instant::now();
     let mut failing: Option<Instant> = None;
     while begun.elapsed() < patience {
         sleep(PAUSE).await;
-        let asked = api.http.send(Method::GET, &target, api.headers()?, Bytes::new(), PATIENCE).await;
+        let asked = client.http.send(Method::GET, &target, client.headers()?, Bytes::new(), PATIENCE).await;
         match asked {
             Ok(Ok(answer)) if is_pending(&answer) => failing = None,
             // These come from what is on the way, and say nothing about the work.
-            Ok(Err(refusal)) if matches!(refusal.status.as_u16(), 408 | 429 | 502..=504) => {
+            Ok(Err(refusal)) if is_of_the_way(&refusal) => {
                 if failing.get_or_insert_with(Instant::now).elapsed() > FAILING {
                     return Ok(Err(refusal));
                 }
@@ -68,16 +66,21 @@ pub(super) async fn result(
     Err(Error::deadline(format!("Freestyle was not done within {} s", patience.as_secs())).retryable(true))
 }
 
-/// Where to ask: on the same origin, and of the right form, for the key goes there.
-fn target(origin: &str, answer: &Answer) -> Result<String> {
+/// Whether it is a gateway that refuses, and not the work: a result says whose it is.
+fn is_of_the_way(refusal: &Refusal) -> bool {
+    matches!(refusal.status.as_u16(), 408 | 429 | 502..=504) && refusal.header(ID).is_none()
+}
+
+/// Where to ask: on the same origin, and below `results`, for the key goes there.
+fn target(origin: &str, results: &str, answer: &Answer) -> Result<String> {
     let pending: Pending = serde_json::from_slice(&answer.body).unwrap_or_default();
     let named = pending.result_url.map(|url| url.strip_prefix(origin).map(str::to_owned).unwrap_or(url));
     let id = answer.header(ID).map(str::to_owned).or(pending.request_id);
-    let target = named.or_else(|| id.map(|id| format!("{PATH}{id}"))).unwrap_or_default();
+    let target = named.or_else(|| id.map(|id| format!("{results}{id}"))).unwrap_or_default();
     let is_id = |id: &str| {
         !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    match target.strip_prefix(PATH).is_some_and(is_id) {
+    match target.strip_prefix(results).is_some_and(is_id) {
         true => Ok(target),
         false => Err(Error::provider("Freestyle said to ask for the answer at a place that is not its own")
             .hint("the key was not sent there")),
@@ -97,7 +100,7 @@ mod tests {
         }
         let answer =
             Answer { status: StatusCode::ACCEPTED, headers, body: Bytes::from_static(body.as_bytes()) };
-        target("https://api.example:443", &answer).ok()
+        target("https://api.example:443", "/v5/background-requests/", &answer).ok()
     }
 
     #[test]
@@ -114,6 +117,7 @@ mod tests {
             "https://evil.example/v5/background-requests/a",
             "//evil.example/v5/background-requests/a",
             "/v5/vms/x",
+            "/auth/v1/background-requests/a",
             "/v5/background-requests/",
             "/v5/background-requests/a/../../vms",
             "/v5/background-requests/a?x=1",

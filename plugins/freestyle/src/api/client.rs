@@ -13,24 +13,40 @@ use super::{background, refused};
 use crate::settings::Settings;
 
 /// How long a request may take that only looks or orders.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// After how many seconds work that a request began goes on without its connection. The official client says 5.
+/// How long a request may take that makes, starts or enlarges a machine.
+pub(super) const CREATING: Duration = Duration::from_secs(300);
+
+/// How long a request may take that moves bytes.
+pub(super) const MOVING: Duration = Duration::from_secs(300);
+
+/// After how many seconds work that a request began goes on without its connection. The official clients say 5.
 const BACKGROUND_AFTER: HeaderName = HeaderName::from_static("x-freestyle-background-after-secs");
+
+/// What the versions do differently with every request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dialect {
+    /// Where the results of work in the background are.
+    pub(super) results: &'static str,
+    /// Whether also what is no `POST` may go on in the background.
+    pub(super) all_in_background: bool,
+}
 
 /// The API, and the key to it.
 #[derive(Debug)]
-pub(crate) struct Api {
+pub(super) struct Client {
     pub(super) http: Http,
+    pub(super) dialect: Dialect,
     key: Secret<String>,
 }
 
-impl Api {
+impl Client {
     /// Connects to nothing yet.
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, dialect: Dialect) -> Self {
         let name = format!("Freestyle's API at {}", settings.origin);
         let http = Http::new(name, &settings.origin, settings.place.clone()).conceal(settings.key.clone());
-        Self { http, key: settings.key.clone() }
+        Self { http, dialect, key: settings.key.clone() }
     }
 
     /// Reads something.
@@ -38,21 +54,21 @@ impl Api {
     /// # Errors
     ///
     /// What was refused, or happened on the way.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &Query<'_>) -> Result<T> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &Query<'_>) -> Result<T> {
         let target = with_query(path, query.iter().copied());
-        let answer = self.call(Method::GET, &target, None, PATIENCE).await?;
+        let answer = self.call(Method::GET, &target, self.headers()?, None, PATIENCE).await?;
         self.decode(path, &answer.map_err(|refusal| refused::error(&refusal))?)
     }
 
-    /// Reads something that may not be there: `None` on the status 404, and on nothing else.
+    /// Reads something that may not be there: `None` on the statuses 404 and 410, and on nothing else.
     ///
     /// # Errors
     ///
     /// As [`get`](Self::get).
-    pub(crate) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
-        match self.call(Method::GET, path, None, PATIENCE).await? {
+    pub(super) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
+        match self.call(Method::GET, path, self.headers()?, None, PATIENCE).await? {
             Ok(answer) => self.decode(path, &answer).map(Some),
-            Err(refusal) if refusal.status.as_u16() == 404 => Ok(None),
+            Err(refusal) if refused::is_absent(&refusal) => Ok(None),
             Err(refusal) => Err(refused::error(&refusal)),
         }
     }
@@ -62,16 +78,41 @@ impl Api {
     /// # Errors
     ///
     /// What happened on the way: then nobody knows whether it was done.
-    pub(crate) async fn order<T: DeserializeOwned>(
+    pub(super) async fn order<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &Value,
         patience: Duration,
     ) -> Result<Result<T, Refusal>> {
-        match self.call(Method::POST, path, Some(body), patience).await? {
+        self.order_as(path, self.headers()?, body, patience).await
+    }
+
+    /// Orders something, with headers of one's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`order`](Self::order).
+    pub(super) async fn order_as<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+        body: &Value,
+        patience: Duration,
+    ) -> Result<Result<T, Refusal>> {
+        match self.call(Method::POST, path, headers, Some(body), patience).await? {
             Ok(answer) => self.decode(path, &answer).map(Ok),
             Err(refusal) => Ok(Err(refusal)),
         }
+    }
+
+    /// Orders something and needs no answer.
+    ///
+    /// # Errors
+    ///
+    /// What was refused, or happened on the way.
+    pub(super) async fn tell(&self, path: &str, body: &Value, patience: Duration) -> Result<()> {
+        let answer = self.call(Method::POST, path, self.headers()?, Some(body), patience).await?;
+        answer.map(drop).map_err(|refusal| refused::error(&refusal))
     }
 
     /// Deletes something; what is not there is no error.
@@ -79,29 +120,26 @@ impl Api {
     /// # Errors
     ///
     /// As [`get`](Self::get).
-    pub(crate) async fn delete(&self, path: &str) -> Result<()> {
-        match self.call(Method::DELETE, path, None, PATIENCE).await? {
+    pub(super) async fn delete(&self, path: &str) -> Result<()> {
+        match self.call(Method::DELETE, path, self.headers()?, None, PATIENCE).await? {
             Ok(_) => Ok(()),
-            Err(refusal) if refusal.status.as_u16() == 404 => Ok(()),
+            Err(refusal) if refused::is_absent(&refusal) => Ok(()),
             Err(refusal) => Err(refused::error(&refusal)),
         }
     }
 
-    /// What a refusal means to the host.
-    pub(crate) fn error(&self, refusal: &Refusal) -> Error {
-        refused::error(refusal)
-    }
-
     /// Sends a request with a JSON body, or none, and waits for its answer, however it comes.
-    async fn call(
+    pub(super) async fn call(
         &self,
         method: Method,
         target: &str,
+        mut headers: HeaderMap,
         body: Option<&Value>,
         patience: Duration,
     ) -> Result<Result<Answer, Refusal>> {
-        let mut headers = self.headers()?;
-        headers.insert(BACKGROUND_AFTER, HeaderValue::from_static("5"));
+        if self.dialect.all_in_background || method == Method::POST {
+            headers.insert(BACKGROUND_AFTER, HeaderValue::from_static("5"));
+        }
         let body = body.map(|body| Bytes::from(body.to_string()));
         if body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -143,7 +181,7 @@ impl Api {
         serde_json::from_slice(body).map_err(|error| {
             Error::provider(format!("the answer to {path} is not what Freestyle answers"))
                 .cause(error)
-                .hint(format!("is {} Freestyle's API?", self.http.origin()))
+                .hint(format!("is {} Freestyle's API, in the version of `apiVersion`?", self.http.origin()))
         })
     }
 }

@@ -78,6 +78,7 @@ pub(super) async fn create(call: &Call) -> Answered {
         domains.push((domain["domain"].as_str().unwrap_or_default().to_owned(), port));
     }
     let files = additional_files(&body)?;
+    persistence(&body)?;
     let mut settings = Map::new();
     for name in ["name", "idleTimeoutSeconds", "persistence", "workdir", "recreate"] {
         if let Some(value) = body.get(name).filter(|value| !value.is_null()) {
@@ -171,6 +172,22 @@ fn published(body: &Map<String, Value>, id: &str) -> Result<Vec<(String, u16)>, 
         }
     }
     Ok(all)
+}
+
+/// Checks how long a VM is to stay.
+fn persistence(body: &Map<String, Value>) -> Result<(), Answer> {
+    let Some(Value::Object(it)) = body.get("persistence") else { return Ok(()) };
+    let fields: &[Field] = match it.get("type").and_then(Value::as_str) {
+        Some("sticky") => &[required("type", Kind::Text), nullable("priority", Kind::Count)],
+        Some("ephemeral") => &[required("type", Kind::Text), nullable("deleteEvent", Kind::Text)],
+        Some("persistent") => &[required("type", Kind::Text)],
+        _ => return Err(Answer::bad("`persistence.type` must be sticky, ephemeral or persistent")),
+    };
+    body::check(it, fields, "persistence.")?;
+    match it.get("deleteEvent").and_then(Value::as_str) {
+        None | Some("OnStop" | "OnSuspend") => Ok(()),
+        Some(_) => Err(Answer::bad("`persistence.deleteEvent` must be OnStop or OnSuspend")),
+    }
 }
 
 fn additional_files(body: &Map<String, Value>) -> Result<Vec<(String, Vec<u8>, u32)>, Answer> {

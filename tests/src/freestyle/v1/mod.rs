@@ -23,7 +23,7 @@ pub(super) async fn route(call: &Call, path: &[&str]) -> Answered {
         ("DELETE", ["v1", "vms", vm]) => vms::delete(call, vm).await,
         ("POST", ["v1", "vms", vm, "start"]) => vms::start(call, vm).await,
         ("POST", ["v1", "vms", vm, "stop" | "kill"]) => vms::stop(call, vm, path[3]).await,
-        ("POST", ["v1", "vms", vm, "suspend"]) => vms::suspend(call, vm),
+        ("POST", ["v1", "vms", vm, "suspend"]) => vms::suspend(call, vm).await,
         ("POST", ["v1", "vms", vm, "await"]) => vms::await_end(call, vm).await,
         ("POST", ["v1", "vms", vm, "resize"]) => vms::resize(call, vm),
         ("POST", ["v1", "vms", vm, "exec-await"]) => vms::exec(call, vm).await,

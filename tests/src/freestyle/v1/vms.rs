@@ -126,9 +126,9 @@ pub(super) async fn stop(call: &Call, id: &str, how: &str) -> Answered {
 }
 
 /// `POST /v1/vms/{vm}/suspend`
-pub(super) fn suspend(call: &Call, id: &str) -> Answered {
+pub(super) async fn suspend(call: &Call, id: &str) -> Answered {
     find(&call.cloud, id)?;
-    power::pause_vm(&call.cloud, id)?;
+    power::suspend_vm(&call.cloud, id).await?;
     Ok(Answer::ok(&json!({"id": id, "vmInstanceId": id, "snapshotLayerId": id})))
 }
 
