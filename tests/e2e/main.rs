@@ -4,6 +4,7 @@
 mod bad_input;
 mod build;
 mod check;
+mod coder;
 mod coder_double;
 mod config;
 mod crash;

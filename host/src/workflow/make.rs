@@ -28,13 +28,12 @@ pub(crate) async fn warm_up(
     let mut interrupts = Interrupts::listen()?;
     let made = make(host, selection, chosen, wish, root, None, &mut interrupts).await;
     let held = made.map_err(|error| interrupts.blame(error))?;
-    let claim = held.claim().clone();
+    let (claim, stop) = (held.claim().clone(), held.stop_command());
     if let Some(exit) = interrupts.exit() {
         held.release_watched(claim.release, ReleaseReason::User, &mut interrupts).await?;
         return Err(Error::new(exit, "interrupted"));
     }
     held.let_go().await;
-    let stop = super::held::stop_command(&claim);
     let told = output::data(&format!(
         "leased {} slug={} provider={}\n",
         claim.lease.id, claim.lease.slug, claim.provider

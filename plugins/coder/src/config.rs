@@ -17,6 +17,14 @@ pub(crate) struct Config {
     #[serde(default = "cli")]
     #[schemars(extend("x-crabbox" = {"userOnly": true}))]
     pub(crate) cli: String,
+    /// The session token of a CLI that is not logged in, which reads CODER_SESSION_TOKEN itself.
+    #[serde(default)]
+    #[schemars(extend("x-crabbox" = {"secret": true, "env": ["CODER_SESSION_TOKEN"]}))]
+    #[expect(
+        dead_code,
+        reason = "the CLI reads it; that it is a secret keeps it from commands on the lease"
+    )]
+    pub(crate) session_token: Option<String>,
     /// The template that workspaces are made from. Nothing can be made without.
     pub(crate) template: Option<String>,
     /// The template's preset, or `none`. A preset's values override `parameters`.

@@ -6,7 +6,7 @@ use crabbox_provider_kit::protocol::{
     AcquireParams, AcquireResult, Deadlines, DoctorParams, DoctorResult, Limits, ListParams, ListResult,
     Method, ReleaseParams, ReleaseResult, ResolveParams, ResolveResult, Transport,
 };
-use crabbox_provider_kit::{About, Configured, Context, Error, Provider, Result, Secrets};
+use crabbox_provider_kit::{About, Configured, Context, Error, Provider, Result, Secrets, problem};
 
 use crate::cli::Cli;
 use crate::config::Config;
@@ -16,6 +16,9 @@ use crate::settings::{Settings, deployment};
 /// How long a workspace whose creation was not answered may take to be listed. The CLI plans before it creates, and it
 /// does not outlive the provider.
 const SETTLE_MS: u64 = 60_000;
+
+/// Where the CLI looks for a session token.
+const TOKEN: &str = "CODER_SESSION_TOKEN";
 
 /// What all the questions about a workspace may take besides its builds.
 const QUESTIONS: Duration = Duration::from_secs(120);
@@ -41,7 +44,7 @@ impl Provider for Coder {
             .transports([Transport::Ssh])
     }
 
-    fn configure(config: Config, _: &Secrets) -> Configured<Self> {
+    fn configure(config: Config, secrets: &Secrets) -> Configured<Self> {
         let settings = match Settings::new(config) {
             Ok(settings) => settings,
             Err(problems) => return Configured::invalid(problems),
@@ -56,7 +59,15 @@ impl Provider for Coder {
         };
         let (scope, release) = (settings.scope(deployment().as_deref()), settings.release);
         let cli = Cli::new(&settings);
-        Configured::new(Self { settings, cli }).scope(scope).deadlines(deadlines).release(release)
+        let configured = Configured::new(Self { settings, cli });
+        let configured = configured.scope(scope).deadlines(deadlines).release(release);
+        match secrets.variable("sessionToken") {
+            None | Some(TOKEN) => configured,
+            Some(other) => configured.problem(problem(
+                "sessionToken",
+                format!("the coder CLI does not read {other}; it reads {TOKEN}"),
+            )),
+        }
     }
 
     async fn doctor(&self, params: DoctorParams, _: &Context) -> Result<DoctorResult> {

@@ -21,58 +21,73 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// When to ask again.
 const AGAIN_MS: u64 = 5_000;
 
+/// What was done, and what the CLI said of it.
+#[derive(Debug)]
+struct Tried {
+    at: Instant,
+    failed: Option<Refusal>,
+}
+
 impl Coder {
     /// Answers `release`.
     pub(crate) async fn end(&self, params: &ReleaseParams, context: &Context) -> Result<ReleaseResult> {
         let (action, sought) = (params.action, Sought::of(&params.lease, &self.settings)?);
         let begun = Instant::now();
-        let (mut done, mut told): (Option<Instant>, _) = (None, false);
+        let (mut tried, mut told) = (None::<Tried>, false);
         loop {
             let workspace = match self.cli.find(&sought, &self.settings).await? {
                 Found::One(workspace) => *workspace,
-                Found::Absent | Found::Unseen if done.is_some() => {
-                    return outcome(ReleaseOutcome::Released, None);
+                Found::Absent | Found::Unseen => {
+                    let is_proven = tried.as_ref().is_some_and(|tried| tried.failed.is_none());
+                    let absent = match is_proven {
+                        true => ReleaseOutcome::Released,
+                        false => self.prove_absence(&sought, action, context).await?,
+                    };
+                    // Also what was done while the CLI said that it failed, is done.
+                    return outcome(if tried.is_some() { ReleaseOutcome::Released } else { absent }, None);
                 }
-                Found::Absent | Found::Unseen => return self.prove_absence(&sought, action, context).await,
                 // Ours is gone, and this one is not touched.
                 Found::Replaced => return outcome(ReleaseOutcome::Absent, None),
                 Found::Several(all) => return Err(several(&sought, &all)),
             };
             if action == ReleaseAction::Stop && workspace.is_stopped() {
-                return outcome(
-                    ReleaseOutcome::Released,
-                    Some(format!("workspace {} is stopped", workspace.reference())),
-                );
+                let message = format!("workspace {} is stopped", workspace.reference());
+                return outcome(ReleaseOutcome::Released, Some(message));
             }
-            match done {
-                // The list may be behind.
-                Some(done) if done.elapsed() < SHOWN => {}
-                Some(_) => {
-                    return pending(format!(
-                        "workspace {} is still {}",
-                        workspace.reference(),
-                        workspace.latest_build.status
-                    ));
+            if workspace.is_busy() {
+                if begun.elapsed() > BUSY {
+                    return pending(busy(&workspace));
                 }
-                None if workspace.is_busy() => {
-                    if begun.elapsed() > BUSY {
-                        return pending(busy(&workspace));
-                    }
-                    if !told {
-                        context.progress(format!("waiting: {}", busy(&workspace))).await?;
-                        told = true;
+                if !told {
+                    context.progress(format!("waiting: {}", busy(&workspace))).await?;
+                    told = true;
+                }
+            } else {
+                match tried {
+                    None => match self.act(&workspace.reference(), action, context).await {
+                        Ok(()) => {
+                            tried = Some(Tried { at: Instant::now(), failed: None });
+                            continue;
+                        }
+                        // What is there now, the next look shows.
+                        Err(Failed::Refused(Refusal { reason: Reason::Busy | Reason::Absent, .. }))
+                            if begun.elapsed() < BUSY => {}
+                        // The CLI only watches: the build may go on without it, and may be through.
+                        Err(Failed::Refused(
+                            refusal @ Refusal { reason: Reason::Other | Reason::Unreachable, .. },
+                        )) => {
+                            tried = Some(Tried { at: Instant::now(), failed: Some(refusal) });
+                            continue;
+                        }
+                        Err(failed) => return Err(failed.into()),
+                    },
+                    Some(Tried { failed: Some(refusal), .. }) => return Err(refusal.error()),
+                    Some(Tried { at, failed: None }) if at.elapsed() < SHOWN => {}
+                    Some(Tried { failed: None, .. }) => {
+                        let (reference, status) = (workspace.reference(), &workspace.latest_build.status);
+                        return pending(format!("the workspace {reference} is still {status}"));
                     }
                 }
-                None => match self.act(&workspace.reference(), action, context).await {
-                    Ok(()) => {
-                        done = Some(Instant::now());
-                        continue;
-                    }
-                    // What is there now, the next look shows.
-                    Err(Failed::Refused(Refusal { reason: Reason::Busy | Reason::Absent, .. }))
-                        if begun.elapsed() < BUSY => {}
-                    Err(failed) => return Err(failed.into()),
-                },
             }
             sleep(PAUSE).await;
         }
@@ -84,12 +99,10 @@ impl Coder {
         sought: &Sought,
         action: ReleaseAction,
         context: &Context,
-    ) -> Result<ReleaseResult> {
+    ) -> Result<ReleaseOutcome> {
         match self.act(&sought.reference, action, context).await {
-            Ok(()) => outcome(ReleaseOutcome::Released, None),
-            Err(Failed::Refused(Refusal { reason: Reason::Absent, .. })) => {
-                outcome(ReleaseOutcome::Absent, None)
-            }
+            Ok(()) => Ok(ReleaseOutcome::Released),
+            Err(Failed::Refused(Refusal { reason: Reason::Absent, .. })) => Ok(ReleaseOutcome::Absent),
             Err(failed) => Err(failed.into()),
         }
     }

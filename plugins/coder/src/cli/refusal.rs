@@ -55,7 +55,7 @@ const WRONG: &[(&str, ErrorKind)] = &[
     ("unable to resolve preset", ErrorKind::ConfigInvalid),
     ("is not present in the template", ErrorKind::ConfigInvalid),
     ("can't parse parameter", ErrorKind::ConfigInvalid),
-    ("can't open rich parameter file", ErrorKind::ConfigInvalid),
+    ("can't parse given parameter", ErrorKind::ConfigInvalid),
     ("parameter value must be", ErrorKind::ConfigInvalid),
     ("is invalid: ", ErrorKind::ConfigInvalid),
     ("unknown flag", ErrorKind::Unsupported),
@@ -134,7 +134,10 @@ fn said(stderr: &str) -> String {
     let from =
         stderr.rfind("\nerror: ").map(|at| at + 1).or_else(|| stderr.starts_with("error: ").then_some(0));
     let text = from.map_or(stderr, |at| &stderr[at + "error: ".len()..]);
-    let lines: Vec<_> = text.lines().map(clean).filter(|line| !line.is_empty()).collect();
+    // What was being done when the server said it comes first, on a line of its own.
+    let is_trace = |line: &str| line.starts_with("Trace=[") && line.ends_with(']');
+    let says = |line: &String| !line.is_empty() && !is_trace(line);
+    let lines: Vec<_> = text.lines().map(clean).filter(says).collect();
     // Without the marker, the end says most.
     let lines =
         if from.is_some() { &lines[..lines.len().min(6)] } else { &lines[lines.len().saturating_sub(3)..] };
@@ -149,6 +152,7 @@ fn reason(text: &str) -> Reason {
         () if lower.contains("a workspace build is already active") => Reason::Busy,
         () if has(SIGNED_OUT) => Reason::SignedOut,
         () if lower.contains("a workspace already exists named") => Reason::Exists,
+        () if lower.starts_with("workspace \"") && lower.contains("\" already exists") => Reason::Exists,
         () if has(UNREACHABLE) => Reason::Unreachable,
         () if lower.contains("insufficient quota") => Reason::Quota,
         () => match WRONG.iter().find(|(words, _)| lower.contains(words)) {
@@ -214,6 +218,14 @@ mod tests {
             ("A workspace build is already active.", Reason::Busy),
             ("A workspace already exists named \"x\"!", Reason::Exists),
             ("a workspace already exists named \"x\"", Reason::Exists),
+            (
+                "Trace=[create workspace: ]\nWorkspace \"x\" already exists.\n1 validation error(s) found",
+                Reason::Exists,
+            ),
+            (
+                "Trace=[get workspace: ]\nResource not found or you do not have access to this resource",
+                Reason::Absent,
+            ),
             ("no template found with the name \"nope\"", Reason::Wrong(ErrorKind::ConfigInvalid)),
             ("unable to resolve preset: preset \"x\" not found", Reason::Wrong(ErrorKind::ConfigInvalid)),
             ("parameter \"cpus\" is not present in the template.", Reason::Wrong(ErrorKind::ConfigInvalid)),
