@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod coder;
 mod coder_double;
+mod coder_live;
 mod config;
 mod crash;
 mod docs;

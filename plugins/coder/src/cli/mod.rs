@@ -71,7 +71,7 @@ impl Cli {
         settings: &Settings,
         context: &Context,
     ) -> Result<(), Failed> {
-        self.build(create(name, settings), settings.build, Some(context)).await
+        self.order(create(name, settings), settings, context).await
     }
 
     /// Starts a workspace, and waits for its build.
@@ -81,10 +81,10 @@ impl Cli {
         settings: &Settings,
         context: &Context,
     ) -> Result<(), Failed> {
-        let mut arguments: Vec<OsString> = ["start", "--yes"].map(Into::into).into();
-        arguments.extend(settings.use_defaults.then(|| "--use-parameter-defaults".into()));
-        arguments.push(workspace.to_string().into());
-        self.build(arguments, settings.build, Some(context)).await
+        let defaults = settings.use_defaults.then_some("--use-parameter-defaults");
+        let name = workspace.to_string();
+        let words = ["start", "--yes"].into_iter().chain(defaults).chain([name.as_str()]);
+        self.order(words.map(OsString::from).collect(), settings, context).await
     }
 
     /// Stops a workspace, and waits for its build. One that is stopped is stopped again.
@@ -94,12 +94,8 @@ impl Cli {
         settings: &Settings,
         context: &Context,
     ) -> Result<(), Failed> {
-        self.build(
-            vec!["stop".into(), "--yes".into(), workspace.to_string().into()],
-            settings.build,
-            Some(context),
-        )
-        .await
+        let words = ["stop", "--yes", &workspace.to_string()].map(OsString::from);
+        self.order(words.into(), settings, context).await
     }
 
     /// Deletes a workspace, and waits for its build.
@@ -109,12 +105,8 @@ impl Cli {
         settings: &Settings,
         context: &Context,
     ) -> Result<(), Failed> {
-        self.build(
-            vec!["delete".into(), "--yes".into(), workspace.to_string().into()],
-            settings.build,
-            Some(context),
-        )
-        .await
+        let words = ["delete", "--yes", &workspace.to_string()].map(OsString::from);
+        self.order(words.into(), settings, context).await
     }
 }
 
@@ -162,17 +154,20 @@ impl Cli {
     }
 
     /// Runs a command that changes a workspace, and tells what it says as it goes.
-    async fn build(
+    async fn order(
         &self,
-        arguments: Vec<OsString>,
-        deadline: Duration,
-        context: Option<&Context>,
+        words: Vec<OsString>,
+        settings: &Settings,
+        context: &Context,
     ) -> Result<(), Failed> {
-        let name = format!("coder {}", arguments[0].to_string_lossy());
-        let mut running = Program::new(&name, self.path()?).args(arguments).deadline(deadline).start()?;
+        let name = format!("coder {}", words[0].to_string_lossy());
+        let program = Program::new(&name, self.path()?).args(words).deadline(settings.build);
+        let mut running = program.start()?;
         while let Some(line) = running.line().await {
             let line = clean(&line);
-            if let (Some(context), false) = (context, line.is_empty()) {
+            // Its error comes with ours.
+            let is_error = line.starts_with("Encountered an error running ") || line.starts_with("error: ");
+            if !line.is_empty() && !is_error {
                 context.progress(line).await?;
             }
         }
