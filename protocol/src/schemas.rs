@@ -133,6 +133,7 @@ pub fn all() -> Vec<(String, Schema)> {
         "timing", "Output of `crabbox run --timing-json`", records::Timing;
         "leases", "Output of `crabbox list --json`", records::LeaseRows;
         "status", "Output of `crabbox status --json`", records::StatusRow;
+        "crew-peers", "Output of `crabbox crew peers --json`", records::CrewPeers;
         "plugins", "Output of `crabbox plugins list --json`", records::PluginRows;
         "plugin", "Output of `crabbox plugins describe --json`", records::PluginDescription;
         "check", "Output of `crabbox plugins check --json`", records::CheckReport;

@@ -9,6 +9,7 @@ mod coder_double;
 mod coder_live;
 mod config;
 mod crash;
+mod crew;
 mod docs;
 mod first_run;
 mod flood;

@@ -8,8 +8,8 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    self, CleanupArgs, ConnectArgs, DoctorArgs, LeaseArgs, ListArgs, ProviderArgs, RunArgs, SshArgs,
-    StatusArgs, StopArgs, SyncPlanArgs, WarmupArgs,
+    self, CleanupArgs, ConnectArgs, CrewCommand, DoctorArgs, LeaseArgs, ListArgs, ProviderArgs, RunArgs,
+    SshArgs, StatusArgs, StopArgs, SyncPlanArgs, WarmupArgs,
 };
 use crate::config::{self, Env, HostFlags, ShowArgs};
 use crate::conformance::{self, CheckArgs};
@@ -41,6 +41,9 @@ enum Command {
     Connect(ConnectArgs),
     SyncPlan(SyncPlanArgs),
     Cleanup(CleanupArgs),
+    /// Look at a crew of leases, and end it
+    #[command(subcommand, visible_alias = "pond")]
+    Crew(CrewCommand),
     Doctor(DoctorArgs),
     /// Look at the providers that are installed
     #[command(subcommand)]
@@ -109,6 +112,7 @@ pub(crate) async fn run(mut words: Vec<OsString>) -> Result<u8> {
         Command::Connect(args) => commands::connect(&host, args, selection).await,
         Command::SyncPlan(args) => commands::sync_plan(&host, &args, &selection).await.map(|()| 0),
         Command::Cleanup(args) => commands::cleanup(&host, args).await,
+        Command::Crew(command) => commands::crew(&host, command, selection).await,
         Command::Doctor(args) => commands::doctor(&host, args, selection).await,
         Command::Plugins(PluginsCommand::List(args)) | Command::Providers(args) => {
             plugins::list(&host.plugins, &args).await.map(|()| 0)

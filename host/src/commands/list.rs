@@ -20,6 +20,10 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) provider: ProviderArgs,
 
+    /// Only the members of this crew
+    #[arg(long, alias = "pond", value_name = "NAME")]
+    pub(crate) crew: Option<String>,
+
     /// Ask the providers what they hold, too
     #[arg(long)]
     pub(crate) refresh: bool,
@@ -31,6 +35,7 @@ pub(crate) struct ListArgs {
 
 pub(crate) async fn list(host: &Host, args: ListArgs) -> Result<()> {
     let provider = args.provider.provider.as_deref();
+    let crew = args.crew.as_deref().map(super::crew::named).transpose()?;
     let (claims, bad) = host.claims().list()?;
     for bad in &bad {
         warn(bad.say());
@@ -40,6 +45,9 @@ pub(crate) async fn list(host: &Host, args: ListArgs) -> Result<()> {
     let mut rows: Vec<LeaseRow> = claims.iter().map(|claim| row(host, claim)).collect();
     if args.refresh {
         refresh(host, provider, &mut rows).await?;
+    }
+    if let Some(crew) = crew {
+        rows.retain(|row| row.crew.as_deref() == Some(&crew));
     }
     if args.json {
         return output::json(&LeaseRows(rows));

@@ -12,11 +12,10 @@ use super::{LeaseArgs, ProviderArgs, duration};
 use crate::config::Source;
 use crate::error::{Error, Result};
 use crate::host::{Host, Selection};
-use crate::lease::normalise_slug;
 use crate::output::{say, warn};
 use crate::remote::UserCommand;
 use crate::sync::{Apply, Filter, Guard, find_root};
-use crate::workflow::{Job, LeasePlan, RunPlan, Wish, check_manifest, ms, run as run_plan, usable};
+use crate::workflow::{Job, LeasePlan, RunPlan, check_manifest, run as run_plan, usable};
 
 /// Run a command on your working tree, somewhere else
 #[derive(Debug, Clone, Args)]
@@ -87,9 +86,11 @@ pub(crate) struct RunArgs {
 /// Checks everything that can be checked, then runs.
 pub(crate) async fn run(host: &Host, args: RunArgs, selection: Selection) -> Result<u8> {
     let command = command(&args)?;
-    let slug = args.lease.slug.as_deref().map(normalise_slug).transpose()?;
-    if args.id.is_some() && slug.is_some() {
-        return Err(Error::usage("`--slug` names a new lease, and `--id` uses one that has a name"));
+    let wish = args.lease.wish(host, if args.keep { Owner::User } else { Owner::Run })?;
+    if let (Some(_), Some(flag)) = (&args.id, args.lease.given()) {
+        return Err(Error::usage(format!(
+            "`{flag}` is about a new lease, and `--id` uses one that is there"
+        )));
     }
     let claim = args.id.as_deref().map(|id| host.claims().find(id, selection.explicit())).transpose()?;
     let chosen = match &claim {
@@ -123,12 +124,7 @@ pub(crate) async fn run(host: &Host, args: RunArgs, selection: Selection) -> Res
     let job = command.map(|command| Job { command, env: forwarded.vars, timeout: args.timeout });
     let lease = match claim {
         Some(claim) => LeasePlan::Existing(Box::new(claim)),
-        None => LeasePlan::New(Wish {
-            slug,
-            owner: if args.keep { Owner::User } else { Owner::Run },
-            ttl_ms: ms(host.settings.ttl.value),
-            idle_timeout_ms: ms(host.settings.idle_timeout.value),
-        }),
+        None => LeasePlan::New(wish),
     };
     let plan = RunPlan {
         selection,
@@ -196,15 +192,15 @@ fn join(words: &[OsString]) -> OsString {
 fn refuse_for_one_shot(args: &RunArgs, provider: &str) -> Result<()> {
     let flags = [
         ("--id", args.id.is_some()),
-        ("--slug", args.lease.slug.is_some()),
         ("--keep", args.keep),
         ("--keep-on-failure", args.keep_on_failure),
         ("--no-sync", args.no_sync),
         ("--sync-only", args.sync_only),
         ("--full-resync", args.full_resync),
     ];
-    match flags.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => {
+    let given = flags.iter().find_map(|(flag, given)| given.then_some(*flag));
+    match given.or(args.lease.given()) {
+        Some(flag) => {
             Err(Error::usage(format!("`{flag}` is not supported for provider={provider}: it has no leases, each run brings its own files"))
                 .hint(format!("leave `{flag}` out, or choose a provider with leases (`crabbox plugins list`)")))
         }

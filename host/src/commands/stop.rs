@@ -2,8 +2,10 @@
 
 use clap::Args;
 use crabbox_protocol::RunId;
+use crabbox_protocol::records::Claim;
 
 use super::{ProviderArgs, WhichLease};
+use crate::crew::members;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Host, Selection};
@@ -17,6 +19,10 @@ pub(crate) struct StopArgs {
     #[command(flatten)]
     pub(crate) lease: WhichLease,
 
+    /// Release every member of this crew
+    #[arg(long, alias = "pond", value_name = "NAME", conflicts_with_all = ["lease", "id"])]
+    pub(crate) crew: Option<String>,
+
     #[command(flatten)]
     pub(crate) provider: ProviderArgs,
 
@@ -26,12 +32,13 @@ pub(crate) struct StopArgs {
 }
 
 pub(crate) async fn stop(host: &Host, args: StopArgs, selection: Selection) -> Result<()> {
-    let claim = host.claims().find(args.lease.name()?, selection.explicit())?;
-    let alive: Vec<&RunId> = claim.runs.keys().filter(|run| RunDir::is_alive(&host.paths, run)).collect();
-    if let (Some(run), false) = (alive.first(), args.force) {
-        return Err(Error::new(Exit::NotFound, format!("run {run} is on lease {}", claim.lease.slug))
-            .hint(format!("wait for it, or end both with `crabbox stop {} --force`", claim.lease.id)));
+    if let Some(crew) = &args.crew {
+        let crew = super::crew::named(crew)?;
+        let claims = members(host, &crew, args.provider.provider.as_deref())?;
+        return super::crew::release_crew(host, &crew, &claims, args.force, &selection).await;
     }
+    let claim = host.claims().find(args.lease.name()?, selection.explicit())?;
+    free(host, &claim, args.force)?;
     let chosen = host.chosen_for_with(&claim, &selection).await?;
     let verb = match stop_lease(host, chosen, &claim, args.force).await? {
         Released::Stopped => "stopped",
@@ -39,4 +46,16 @@ pub(crate) async fn stop(host: &Host, args: StopArgs, selection: Selection) -> R
     };
     say(format!("{verb} {} slug={} provider={}", claim.lease.id, claim.lease.slug, claim.provider));
     Ok(())
+}
+
+/// A lease with a run on it is not released, unless that is what is wanted.
+pub(super) fn free(host: &Host, claim: &Claim, force: bool) -> Result<()> {
+    let alive: Vec<&RunId> = claim.runs.keys().filter(|run| RunDir::is_alive(&host.paths, run)).collect();
+    match alive.first() {
+        Some(run) if !force => {
+            Err(Error::new(Exit::NotFound, format!("run {run} is on lease {}", claim.lease.slug))
+                .hint(format!("wait for it, or end both with `crabbox stop {} --force`", claim.lease.id)))
+        }
+        _ => Ok(()),
+    }
 }

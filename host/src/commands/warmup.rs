@@ -7,9 +7,8 @@ use crabbox_protocol::records::Owner;
 use super::{LeaseArgs, ProviderArgs};
 use crate::error::{Error, Result};
 use crate::host::{Host, Selection};
-use crate::lease::normalise_slug;
 use crate::sync::find_root;
-use crate::workflow::{Wish, check_manifest, ms, warm_up};
+use crate::workflow::{check_manifest, warm_up};
 
 /// Make a lease that stays, for `run --id`
 #[derive(Debug, Clone, Args)]
@@ -22,7 +21,7 @@ pub(crate) struct WarmupArgs {
 }
 
 pub(crate) async fn warmup(host: &Host, args: WarmupArgs, selection: Selection) -> Result<()> {
-    let slug = args.lease.slug.as_deref().map(normalise_slug).transpose()?;
+    let wish = args.lease.wish(host, Owner::User)?;
     let chosen = selection.choose(host).await?;
     check_manifest(&chosen)?;
     if chosen.manifest.lifecycle == Lifecycle::OneShot {
@@ -32,12 +31,6 @@ pub(crate) async fn warmup(host: &Host, args: WarmupArgs, selection: Selection) 
         ))
         .hint("use `crabbox run`, which brings everything that it needs"));
     }
-    let wish = Wish {
-        slug,
-        owner: Owner::User,
-        ttl_ms: ms(host.settings.ttl.value),
-        idle_timeout_ms: ms(host.settings.idle_timeout.value),
-    };
     // Outside a repository a lease belongs to none until one uses it.
     let root = find_root(host.env.cwd()).ok();
     warm_up(host, &selection, chosen, &wish, root).await

@@ -441,6 +441,7 @@ async fn record(check: &Check<'_>, lease: &mut Lease) -> Result<(Claims, LeaseLo
         repo_root: None,
         target: manifest.and_then(|manifest| manifest.targets.first().cloned()),
         ssh: None,
+        expose: Vec::new(),
         endpoints: Vec::new(),
         created_at: now,
         last_used_at: now,

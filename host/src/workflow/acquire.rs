@@ -1,5 +1,7 @@
 //! Getting a new lease, and undoing what a failed attempt may have left.
 
+use std::collections::BTreeMap;
+
 use crabbox_protocol::records::{Claim, ClaimState, Owner};
 use crabbox_protocol::{
     AcquireParams, Intent, LeaseReport, LeaseState, Method, ReleaseReason, ResolveParams,
@@ -26,6 +28,12 @@ pub(crate) struct Wish {
     pub(crate) ttl_ms: u64,
     /// How long it may stand unused, in milliseconds.
     pub(crate) idle_timeout_ms: u64,
+    /// The crew that it joins.
+    pub(crate) crew: Option<String>,
+    /// What else the user says of it.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The ports that others will want to reach.
+    pub(crate) expose: Vec<u16>,
 }
 
 impl Held<'_> {
@@ -186,7 +194,7 @@ fn acquire_params(claim: &Claim) -> AcquireParams {
         ttl_ms: claim.ttl_ms,
         idle_timeout_ms: claim.idle_timeout_ms,
         expires_at: claim.ttl_ms.map(|ttl| after(claim.created_at, ttl)),
-        expose: Vec::new(),
+        expose: claim.expose.clone(),
         tailscale: None,
     }
 }

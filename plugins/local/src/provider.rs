@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use crabbox_provider_kit::protocol::{
-    AcquireParams, AcquireResult, DoctorParams, DoctorResult, KillParams, KillResult, LeaseState, Limits,
-    ListParams, ListResult, Listed, Method, PutParams, PutResult, ReleaseAction, ReleaseOutcome,
-    ReleaseParams, ReleaseResult, ResolveParams, ResolveResult, RunParams, RunResult, TouchParams,
-    TouchResult, feature,
+    AcquireParams, AcquireResult, BridgeParams, BridgeResult, BridgeState, BridgeTarget, DoctorParams,
+    DoctorResult, KillParams, KillResult, LeaseState, Limits, ListParams, ListResult, Listed, Method,
+    PutParams, PutResult, ReleaseAction, ReleaseOutcome, ReleaseParams, ReleaseResult, ResolveParams,
+    ResolveResult, RunParams, RunResult, TouchParams, TouchResult, Transport, feature,
 };
 use crabbox_provider_kit::{About, Configured, Context, Doing as _, Error, Provider, Result, Secrets};
 
@@ -33,11 +33,19 @@ impl Provider for Local {
         About::new("local", env!("CARGO_PKG_VERSION"))
             .summary("directories on this machine")
             .targets([TARGET])
-            .methods([Method::Resolve, Method::Put, Method::Kill, Method::Touch, Method::List])
+            .methods([
+                Method::Resolve,
+                Method::Put,
+                Method::Kill,
+                Method::Touch,
+                Method::List,
+                Method::Bridge,
+            ])
             .feature(feature::OUTPUT_PATHS)
             .feature(feature::NEARBY)
             .feature(feature::CONCURRENT)
             .limits(Limits { create_settle_ms: Some(0), ..Limits::default() })
+            .transports([Transport::Url])
     }
 
     fn configure(config: Config, _: &Secrets) -> Configured<Self> {
@@ -126,6 +134,21 @@ impl Provider for Local {
         file.and_then(|file| file.set_modified(SystemTime::now()))
             .doing(|| format!("touch `{}`", path.display()))?;
         Ok(TouchResult::default())
+    }
+
+    /// What listens here is reached here, and nowhere else: there is nothing to publish.
+    async fn bridge(&self, params: BridgeParams, _: &Context) -> Result<BridgeResult> {
+        self.store.expect(&params.lease)?;
+        let port = params.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let url = format!("http://127.0.0.1{port}");
+        let target = |port| BridgeTarget { port, url: url.clone(), id: port.to_string(), expires_at: None };
+        Ok(BridgeResult {
+            state: BridgeState::Ready,
+            transport: Transport::Url,
+            targets: params.port.map(target).into_iter().collect(),
+            endpoint: Some(url),
+            message: Some("on this machine only".to_owned()),
+        })
     }
 
     async fn list(&self, _: ListParams, _: &Context) -> Result<ListResult> {

@@ -4,6 +4,7 @@
 
 mod check;
 mod claim;
+mod crew;
 mod plugins;
 mod reports;
 mod sync_plan;
@@ -11,6 +12,7 @@ mod timing;
 
 pub use check::*;
 pub use claim::*;
+pub use crew::*;
 pub use plugins::*;
 pub use reports::*;
 pub use sync_plan::*;

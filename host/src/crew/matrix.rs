@@ -1,0 +1,116 @@
+//! Who of a crew reaches whom. What a member reaches depends on how it is reached itself: it has that network, and the
+//! internet.
+
+use std::collections::BTreeMap;
+
+use crabbox_protocol::CheckStatus;
+use crabbox_protocol::records::{CrewPeer, PeerTransport};
+
+/// What is said about a crew as a whole.
+#[derive(Debug)]
+pub(crate) struct Matrix {
+    /// How many members are reached by each transport.
+    pub(crate) breakdown: BTreeMap<PeerTransport, usize>,
+    /// From, to, whether, and why.
+    pub(crate) cells: Vec<Cell>,
+}
+
+/// A pair of transports.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    /// How the one that wants to reach is reached itself.
+    pub(crate) from: PeerTransport,
+    /// How the one that is to be reached is.
+    pub(crate) to: PeerTransport,
+    /// Whether it works.
+    pub(crate) status: CheckStatus,
+    /// Why.
+    pub(crate) why: &'static str,
+}
+
+/// The matrix of the transports that there are.
+pub(crate) fn matrix(peers: &[CrewPeer]) -> Matrix {
+    let mut breakdown = BTreeMap::new();
+    for peer in peers {
+        *breakdown.entry(peer.transport).or_insert(0) += 1;
+    }
+    let all: Vec<PeerTransport> = breakdown.keys().copied().collect();
+    let cells = all.iter().flat_map(|from| {
+        all.iter().map(|to| {
+            let (status, why) = reaches(*from, *to);
+            Cell { from: *from, to: *to, status, why }
+        })
+    });
+    Matrix { cells: cells.collect(), breakdown }
+}
+
+/// Whether a member reaches another, by how each of them is reached. Facts: Tailscale and TLS edges are reached from
+/// wherever there is the internet; a forward by SSH ends on the machine that made it, which is yours.
+fn reaches(from: PeerTransport, to: PeerTransport) -> (CheckStatus, &'static str) {
+    use PeerTransport::{None, Pending, Ssh, Tailnet, Url};
+    match (from, to) {
+        (_, Pending) => (CheckStatus::Fail, "it is not reached yet"),
+        (_, None) => (CheckStatus::Fail, "it is not reached at all"),
+        (Pending, _) => (CheckStatus::Fail, "it does not run yet"),
+        (None, _) => (CheckStatus::Fail, "nothing is known of its network"),
+        (Tailnet, Tailnet) => (CheckStatus::Ok, "in the same tailnet"),
+        (Url, Tailnet) => (CheckStatus::Fail, "it is not in the tailnet"),
+        (Ssh, Tailnet) => (CheckStatus::Warn, "where the machine is in the tailnet by itself"),
+        (Tailnet | Ssh | Url, Url) => (CheckStatus::Ok, "by its URL, as from everywhere"),
+        (Tailnet | Ssh | Url, Ssh) => {
+            (CheckStatus::Warn, "where that machine is reached directly; `crew connect` forwards to yours")
+        }
+    }
+}
+
+impl Cell {
+    /// Whether it works, in a word.
+    pub(crate) fn word(&self) -> &'static str {
+        match self.status {
+            CheckStatus::Ok => "OK",
+            CheckStatus::Warn => "WARN",
+            _ => "NO",
+        }
+    }
+}
+
+impl Matrix {
+    /// The matrix for people.
+    pub(crate) fn render(&self, crew: &str, members: usize) -> String {
+        let count = if members == 1 { "1 member".to_owned() } else { format!("{members} members") };
+        let mut text = format!("crew {crew:?}: {count}\n");
+        if self.breakdown.is_empty() {
+            return text;
+        }
+        let breakdown: Vec<_> = self.breakdown.iter().map(|(one, n)| format!("{}={n}", one.name())).collect();
+        text += &format!("  transports: {}\n  reachability:\n", breakdown.join(" "));
+        for cell in &self.cells {
+            let (from, to) = (cell.from.name(), cell.to.name());
+            text += &format!("    {from:<7} -> {to:<7} : {} ({})\n", cell.word(), cell.why);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use PeerTransport::{None, Pending, Ssh, Tailnet, Url};
+
+    use super::*;
+
+    #[test]
+    fn who_reaches_whom_is_not_the_same_both_ways() {
+        let word = |from, to| reaches(from, to).0;
+        let (ok, warn, no) = (CheckStatus::Ok, CheckStatus::Warn, CheckStatus::Fail);
+        let table = [
+            (Tailnet, [ok, ok, warn, no, no]),
+            (Url, [no, ok, warn, no, no]),
+            (Ssh, [warn, ok, warn, no, no]),
+            (Pending, [no; 5]),
+            (None, [no; 5]),
+        ];
+        for (from, row) in table {
+            assert_eq!([Tailnet, Url, Ssh, Pending, None].map(|to| word(from, to)), row, "{from:?}");
+        }
+    }
+}

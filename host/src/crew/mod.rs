@@ -1,0 +1,12 @@
+//! Crews: leases of any provider as one named group. A crew is no thing of its own: it is there while a claim names it.
+//!
+//! `name` makes names comparable, `peers` asks who the members are and how each is reached, `matrix` says who of them
+//! reaches whom.
+
+mod matrix;
+mod name;
+mod peers;
+
+pub(crate) use matrix::matrix;
+pub(crate) use name::{crew_name, label, ports};
+pub(crate) use peers::{Share, members, peers, render};

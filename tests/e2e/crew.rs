@@ -1,0 +1,4 @@
+//! Crews: leases of any provider as one named group.
+
+mod members;
+mod peers;

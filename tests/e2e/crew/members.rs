@@ -1,0 +1,99 @@
+//! Who belongs to a crew, and its end.
+
+use crabbox_tests::World;
+use serde_json::json;
+
+use crate::support::{assert_has, claim};
+
+#[test]
+fn a_lease_is_what_its_flags_said_and_found_by_its_crew_however_that_is_written() {
+    let world = World::new();
+    let flags = [
+        "--crew",
+        "Shop_Floor",
+        "--role",
+        "db",
+        "--lease-label",
+        "team=core",
+        "--expose",
+        "80,443",
+        "--expose",
+        "80",
+    ];
+    world.ok(&[&["warmup", "--slug", "one"], &flags[..]].concat());
+    world.ok(&["warmup", "--slug", "other", "--pond", "elsewhere"]);
+    world.ok(&["warmup", "--slug", "alone", "--crew", " "]);
+    let list = |arguments: &[&str]| {
+        let rows = world.json(&[&["list", "--json"], arguments].concat());
+        rows.as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["slug"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list(&["--crew", "shop-floor"]), ["one"]);
+    assert_eq!(list(&["--pond", "SHOP floor"]), ["one"]);
+    assert_eq!(list(&["--crew", "nobody"]), Vec::<String>::new());
+    assert_eq!(list(&[]).len(), 3);
+    let rows = world.json(&["list", "--json", "--crew", "shop-floor"]);
+    assert_eq!(rows[0]["labels"], json!({"role": "db", "team": "core"}));
+    world.ok(&["stop", "other"]);
+    world.ok(&["stop", "alone"]);
+    assert_eq!(claim(&world).1["expose"], json!([80, 443]));
+    world.ok(&["stop", "one"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_crew_is_said_before_anything_is_made() {
+    let world = World::new();
+    for (flags, said) in [
+        (&["--crew", "!!"][..], "`!!` is no crew's name"),
+        (&["--crew", "a234567890123456789012345678901234567890123"], "is no crew's name"),
+        (&["--lease-label", "team"], "KEY=VALUE"),
+        (&["--lease-label", "a b=c"], "the key has to be"),
+        (&["--role", "a\nb"], "`--role`"),
+        (&["--expose", "0"], "0 is no port"),
+        (&["--expose", "70000"], "70000"),
+        (&["--expose", "1,2,3,4,5,6,7,8,9,10,11"], "more than 10"),
+    ] {
+        let (code, _, stderr) = world.run(&[&["warmup"], flags].concat());
+        assert_eq!(code, 2, "{flags:?}: {stderr}");
+        assert_has(&stderr, &[said]);
+    }
+    assert_eq!(world.json(&["list", "--json"]), json!([]));
+    world.ok(&["warmup", "--slug", "there"]);
+    for flag in
+        [["--crew", "a"], ["--role", "a"], ["--expose", "1"], ["--lease-label", "a=b"], ["--slug", "b"]]
+    {
+        let (code, _, stderr) = world.run(&[&["run", "--id", "there"], &flag[..], &["--", "true"]].concat());
+        assert_eq!(code, 2, "{stderr}");
+        assert_has(&stderr, &[&format!("`{}` is about a new lease", flag[0])]);
+    }
+    world.ok(&["stop", "there"]);
+}
+
+#[test]
+fn a_crew_is_released_as_a_whole_and_what_fails_is_named() {
+    let world = World::new();
+    let refuses = r#"acquire) ok '{"lease":{}}' ;; run) ok '{"exitCode":0}' ;; release) no "it is stuck" '{"kind":"provider"}' ;;"#;
+    world.provider("stuck", &json!({"methods": ["acquire", "run", "release"]}), refuses);
+    for slug in ["a", "c"] {
+        world.ok(&["warmup", "--slug", slug, "--crew", "team"]);
+    }
+    world.ok(&["warmup", "--provider", "stuck", "--slug", "b", "--crew", "team"]);
+    world.ok(&["warmup", "--slug", "other"]);
+    let (code, _, stderr) = world.run(&["crew", "release", "Team"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert_has(
+        &stderr,
+        &["releasing crew team: 3 leases", "it is stuck", "slug=a", "slug=c", "crabbox list --crew team"],
+    );
+    let rows = world.json(&["list", "--json"]);
+    let mut left: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["slug"].as_str().unwrap()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["b", "other"]);
+    let (code, _, stderr) = world.run(&["stop", "--crew", "nobody"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_has(&stderr, &["crew nobody has no members"]);
+    world.ok(&["stop", "other"]);
+}
