@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod config;
 mod conformance;
+mod copy;
 mod crew;
 mod error;
 mod exit;

@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_secs(5);
 /// How long work takes before a terminal shows anything of it, and how often that is drawn.
 const FRAME: Duration = Duration::from_millis(200);
 
-/// What is being done and how far it is. Counts nothing until it is told a total.
+/// What is being done and how far it is.
 #[derive(Debug)]
 pub(crate) struct Progress {
     what: String,
@@ -24,7 +24,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Work of which nothing can be counted.
+    /// Work of which nothing can be counted, or nobody knows how much it will be.
     pub(crate) fn of(what: impl Into<String>) -> Self {
         Self { what: what.into(), done: AtomicU64::new(0), total: AtomicU64::new(0) }
     }
@@ -52,11 +52,12 @@ impl Progress {
         let Self { what, done, total } = self;
         let (done, total) = (done.load(Ordering::Relaxed), total.load(Ordering::Relaxed));
         let so_far = format!("{}s so far", after.as_secs());
-        if total == 0 || done == 0 {
+        if done == 0 {
             return format!("{what}, {so_far}");
         }
+        let of = if total == 0 { String::new() } else { format!(" of {}", human(total)) };
         let rate = (done as f64 / after.as_secs_f64().max(0.001)) as u64;
-        format!("{what}: {} of {}, {}/s, {so_far}", human(done), human(total), human(rate))
+        format!("{what}: {}{of}, {}/s, {so_far}", human(done), human(rate))
     }
 }
 
@@ -99,5 +100,8 @@ mod tests {
             progress.line(Duration::from_secs(2)),
             "packing: 1.0 MiB of 3.0 MiB, 512.0 KiB/s, 2s so far"
         );
+        let progress = Progress::of("fetching");
+        progress.done(1 << 20);
+        assert_eq!(progress.line(Duration::from_secs(2)), "fetching: 1.0 MiB, 512.0 KiB/s, 2s so far");
     }
 }

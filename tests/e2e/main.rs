@@ -8,6 +8,7 @@ mod coder;
 mod coder_double;
 mod coder_live;
 mod config;
+mod cp;
 mod crash;
 mod crew;
 mod docs;

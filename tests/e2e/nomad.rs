@@ -4,6 +4,7 @@ mod acquire;
 mod broken;
 mod cancel;
 mod check;
+mod cp;
 mod crash;
 mod doctor;
 mod lease;

@@ -2,8 +2,8 @@
 
 mod crash;
 mod progress;
-mod size;
-mod trouble;
+pub(crate) mod size;
+pub(crate) mod trouble;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -8,8 +8,8 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    self, CleanupArgs, ConnectArgs, CrewCommand, DoctorArgs, LeaseArgs, ListArgs, ProviderArgs, RunArgs,
-    SshArgs, StatusArgs, StopArgs, SyncPlanArgs, WarmupArgs,
+    self, CleanupArgs, ConnectArgs, CpArgs, CrewCommand, DoctorArgs, LeaseArgs, ListArgs, ProviderArgs,
+    RunArgs, SshArgs, StatusArgs, StopArgs, SyncPlanArgs, WarmupArgs,
 };
 use crate::config::{self, Env, HostFlags, ShowArgs};
 use crate::conformance::{self, CheckArgs};
@@ -40,6 +40,7 @@ enum Command {
     Ssh(SshArgs),
     Connect(ConnectArgs),
     SyncPlan(SyncPlanArgs),
+    Cp(CpArgs),
     Cleanup(CleanupArgs),
     /// Look at a crew of leases, and end it
     #[command(subcommand, visible_alias = "pond")]
@@ -111,6 +112,7 @@ pub(crate) async fn run(mut words: Vec<OsString>) -> Result<u8> {
         Command::Ssh(args) => commands::ssh(&host, args, selection).await.map(|()| 0),
         Command::Connect(args) => commands::connect(&host, args, selection).await,
         Command::SyncPlan(args) => commands::sync_plan(&host, &args, &selection).await.map(|()| 0),
+        Command::Cp(args) => commands::cp(&host, args, selection).await,
         Command::Cleanup(args) => commands::cleanup(&host, args).await,
         Command::Crew(command) => commands::crew(&host, command, selection).await,
         Command::Doctor(args) => commands::doctor(&host, args, selection).await,

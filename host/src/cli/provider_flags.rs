@@ -9,12 +9,13 @@ use clap::{ArgMatches, Command as Clap, CommandFactory, FromArgMatches};
 
 use super::{Cli, errors};
 use crate::config::{HostFlags, Schema, flag_args, flag_values, secrets_help};
+use crate::copy::lease_in;
 use crate::error::Result;
 use crate::host::{Host, Selection};
 use crate::output;
 
 /// The commands that take a provider's flags.
-const WITH_FLAGS: &[&str] = &["run", "warmup", "status", "stop", "release", "doctor"];
+const WITH_FLAGS: &[&str] = &["run", "warmup", "status", "stop", "release", "cp", "doctor"];
 
 /// Words that were understood.
 pub(super) struct Parsed {
@@ -127,7 +128,11 @@ impl Guess {
             None
         };
         let names_a_lease = ["status", "stop", "release"].contains(&command);
-        let positional = rest.find(|word| names_a_lease && !word.starts_with('-')).map(str::to_owned);
+        let positional = match command {
+            // The flags with their values come first, and a value may have a colon, too.
+            "cp" => rest.filter_map(lease_before_colon).last(),
+            _ => rest.find(|word| names_a_lease && !word.starts_with('-')).map(str::to_owned),
+        };
         Self {
             takes_flags: WITH_FLAGS.contains(&command),
             wants_help: ours().any(|word| ["--help", "-h", "help"].contains(&word)),
@@ -148,6 +153,12 @@ impl Guess {
     }
 }
 
+/// The lease in `LEASE:PATH`.
+fn lease_before_colon(word: &str) -> Option<String> {
+    let lease = lease_in(word.as_ref())?;
+    std::str::from_utf8(lease).ok().map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +173,7 @@ mod tests {
         assert_eq!((run.takes_flags, run.wants_help, run.provider.as_deref()), (true, false, Some("nimbo")));
         assert_eq!(guess("crabbox run --provider nimbo --id x").id.as_deref(), Some("x"));
         assert_eq!(guess("crabbox stop blue-crab").id.as_deref(), Some("blue-crab"));
+        assert_eq!(guess("crabbox cp --x http://y:1 ./a:b blue-crab:c:d").id.as_deref(), Some("blue-crab"));
         assert_eq!(guess("crabbox run ls").id, None);
         assert!(guess("crabbox help run").takes_flags);
         assert!(guess("crabbox warmup -h").wants_help);

@@ -1,6 +1,7 @@
 //! The commands: each resolves its input, has a workflow do the work, and prints.
 
 mod cleanup;
+mod cp;
 mod crew;
 mod doctor;
 mod list;
@@ -12,6 +13,7 @@ mod sync_plan;
 mod warmup;
 
 pub(crate) use cleanup::{CleanupArgs, cleanup};
+pub(crate) use cp::{CpArgs, cp};
 pub(crate) use crew::{CrewCommand, crew};
 pub(crate) use doctor::{DoctorArgs, doctor};
 pub(crate) use list::{ListArgs, list};

@@ -133,7 +133,7 @@ fn append(archive: &mut Builder<&mut dyn Write>, root: &Path, entry: &Entry, und
             let file = open(root, entry).map_err(|error| unreadable(entry, error))?;
             let mut header = plain_header(EntryType::Regular, mode, entry.size);
             header.set_mtime(seconds);
-            let mut content = Exact { file: &file, left: entry.size, failure: None };
+            let mut content = Exact::new(&file, entry.size);
             let written = archive.append_data(&mut header, name, &mut content);
             match (written, content.failure) {
                 (_, Some(failure)) => Err(unreadable(entry, failure)),
@@ -151,7 +151,7 @@ fn append(archive: &mut Builder<&mut dyn Write>, root: &Path, entry: &Entry, und
 
 /// Adds a link by the bytes of its target. `Builder::append_link` makes a path of them, which loses the dots and
 /// slashes in `a/./b` and `a//b`.
-fn append_link(
+pub(crate) fn append_link(
     archive: &mut Builder<&mut dyn Write>,
     mut header: Header,
     name: &Path,
@@ -169,7 +169,7 @@ fn append_link(
 }
 
 /// A header that says nothing about this machine: no owner, no group, no time.
-fn plain_header(kind: EntryType, mode: u32, size: u64) -> Header {
+pub(crate) fn plain_header(kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
@@ -182,10 +182,18 @@ fn plain_header(kind: EntryType, mode: u32, size: u64) -> Header {
 
 /// Reads as many bytes as were promised, no more, and fails when there are fewer. Keeps its failures apart
 /// from those of the writer.
-struct Exact<'a> {
+pub(crate) struct Exact<'a> {
     file: &'a fs::File,
     left: u64,
-    failure: Option<io::Error>,
+    /// Why the file could not be read.
+    pub(crate) failure: Option<io::Error>,
+}
+
+impl<'a> Exact<'a> {
+    /// So many bytes of a file.
+    pub(crate) fn new(file: &'a fs::File, left: u64) -> Self {
+        Self { file, left, failure: None }
+    }
 }
 
 impl Read for Exact<'_> {

@@ -19,7 +19,7 @@ mod plan;
 mod tree;
 
 pub(crate) use bases::{Bases, forget_lost_leases};
-pub(crate) use bundle::{Bundle, pack_workspace, unwritable};
+pub(crate) use bundle::{Bundle, Exact, append_link, pack_workspace, plain_header, unwritable};
 pub(crate) use engine::{Apply, Difference, Engine, Heard, Way, failed, finish_script};
 pub(crate) use filter::Filter;
 pub(crate) use git::find_root;

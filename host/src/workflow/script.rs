@@ -1,6 +1,7 @@
 //! Executing a script of ours on a lease: what it says is for the host, not for the user.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use crabbox_protocol::{FileRef, Lease, RunParams, feature};
@@ -78,19 +79,40 @@ impl Held<'_> {
         interrupts: &mut Interrupts,
         events: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Said, AskError> {
-        let by_path = self.way().await.map_err(AskError::Host)?.by_path;
-        let relay = Relay::capture(by_path.then(|| directory.path()));
-        let mut relay = relay.map_err(AskError::Host)?;
+        let (code, output) =
+            self.script_into(directory, stdin, Relay::capture, Some(deadline), interrupts, events).await;
+        Ok(Said { code: code?, output })
+    }
+
+    /// The same, with its output where `relay` has it, given the directory to make FIFOs in if the plugin writes
+    /// to paths. Says how the script ended, and what became of its output whether it did or not.
+    pub(super) async fn script_into(
+        &mut self,
+        directory: &RunDir,
+        stdin: FileRef,
+        relay: impl FnOnce(Option<&Path>) -> Result<Relay>,
+        deadline: Option<Duration>,
+        interrupts: &mut Interrupts,
+        events: &mut (dyn FnMut(Event) + Send),
+    ) -> (Result<Option<i32>, AskError>, Delivered) {
+        let ready = async {
+            let by_path = self.way().await?.by_path;
+            relay(by_path.then(|| directory.path()))
+        };
+        let mut relay = match ready.await {
+            Ok(relay) => relay,
+            Err(error) => return (Err(AskError::Host(error)), Delivered::default()),
+        };
         let params = run_params(Some(self.claim.lease.clone()), directory.id().clone(), Some(stdin), &relay);
         let ask = Ask {
-            deadline: Some(deadline),
-            interrupts: Some(interrupts),
+            deadline,
+            interrupts: Some(&mut *interrupts),
             relay: Some(&mut relay),
             events: Some(events),
         };
         let result = self.run_there(&params, ask).await;
-        let output = relay.finish(std::future::pending()).await;
-        Ok(Said { code: result?.exit_code, output })
+        let output = relay.finish(async { _ = interrupts.next().await }).await;
+        (result.map(|result| result.exit_code), output)
     }
 }
 

@@ -172,7 +172,11 @@ impl Held<'_> {
         let sending = Instant::now();
         self.begin_sync(&run)?;
         engine.announce();
-        let work = self.deliver(&directory, packed, script, to, interrupts);
+        let what = match packed.size < SCRIPT {
+            true => "checking the lease's files".to_owned(),
+            false => format!("bringing {} over", human(packed.size)),
+        };
+        let work = self.deliver(&directory, packed, script, to, what, interrupts);
         let said = match work.await {
             Ok(said) => said,
             Err(error) => return Err(self.ended_badly(&run, error, interrupts).await),
@@ -185,20 +189,19 @@ impl Held<'_> {
         Ok(said)
     }
 
-    /// Gets a request to the lease: all of it on standard input, or the bundle before by `put`.
-    async fn deliver(
+    /// Gets a request to the lease: all of it on standard input, or the bundle before by `put`. `what` is shown
+    /// meanwhile.
+    pub(super) async fn deliver(
         &mut self,
         directory: &RunDir,
         packed: FileRef,
         script: Vec<u8>,
         to: Option<String>,
+        what: String,
         interrupts: &mut Interrupts,
     ) -> Result<Said, AskError> {
-        let (size, deadline) = (packed.size, LONGEST + Duration::from_secs(packed.size / SLOWEST));
-        let progress = Arc::new(Progress::of(match size < SCRIPT {
-            true => "checking the lease's files".to_owned(),
-            false => format!("bringing {} over", human(size)),
-        }));
+        let deadline = LONGEST + Duration::from_secs(packed.size / SLOWEST);
+        let progress = Arc::new(Progress::of(what));
         let seen = progress.clone();
         let mut events = move |event: Event| {
             show_warnings(&event);
@@ -229,7 +232,7 @@ impl Held<'_> {
     }
 
     /// Whether a bundle goes by `put`, because standard input does not take it.
-    fn goes_apart(&self, size: u64) -> bool {
+    pub(super) fn goes_apart(&self, size: u64) -> bool {
         let most = self.chosen.manifest.limits.stdin_max;
         self.has(Method::Put) && most.is_some_and(|most| size + SCRIPT > most)
     }
@@ -326,7 +329,7 @@ async fn pack(
 }
 
 /// The largest bundle that the provider takes.
-fn most(limits: &Limits, puts: bool) -> Option<u64> {
+pub(super) fn most(limits: &Limits, puts: bool) -> Option<u64> {
     let stdin = limits.stdin_max.filter(|_| !puts).map(|most| most.saturating_sub(SCRIPT));
     [limits.bundle_max, stdin].into_iter().flatten().min()
 }

@@ -9,7 +9,7 @@ use super::Demo;
 use crate::support::{assert_has, assert_nothing_left, warm};
 
 /// Content that no compressor makes smaller, always the same.
-pub(super) fn noise(bytes: usize) -> Vec<u8> {
+pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         state ^= state << 13;
@@ -21,7 +21,7 @@ pub(super) fn noise(bytes: usize) -> Vec<u8> {
 }
 
 /// A provider called `narrow` that does what `local` does, with other limits, and whose requests are kept.
-fn narrow(world: &World, limits: &Value, puts: bool) {
+pub(crate) fn narrow(world: &World, limits: &Value, puts: bool) {
     let mut all = json!({"createSettleMs": 0});
     all.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
     let mut methods = vec!["configure", "acquire", "run", "release", "resolve", "kill", "list"];
@@ -36,7 +36,7 @@ fn narrow(world: &World, limits: &Value, puts: bool) {
 }
 
 /// What the provider was asked for.
-fn asked(world: &World) -> Vec<Value> {
+pub(crate) fn asked(world: &World) -> Vec<Value> {
     let log = fs::read_to_string(world.root().join("requests")).unwrap_or_default();
     log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -94,7 +94,7 @@ fn links_in_the_place_of_our_files_lead_the_next_sync_nowhere() {
 }
 
 /// A `tar` for the lease that stands still while there is a file called `hang`, and says so by another.
-pub(super) fn slow_tar(world: &World) {
+pub(crate) fn slow_tar(world: &World) {
     let [hang, begun] = ["hang", "begun"].map(|name| world.root().join(name).display().to_string());
     let tar = which::which("tar").unwrap();
     world.script(
@@ -116,7 +116,7 @@ pub(super) fn stands_still(world: &World, arguments: &[&str]) -> Child {
     run
 }
 
-pub(super) fn goes_on(world: &World) {
+pub(crate) fn goes_on(world: &World) {
     fs::remove_file(world.root().join("hang")).unwrap();
 }
 

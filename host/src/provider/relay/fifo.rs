@@ -17,7 +17,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use tokio::sync::{Notify, oneshot};
 
-use super::Shared;
+use super::{Descriptor, Shared};
 use crate::output::write_all;
 
 /// The most that is moved at once.
@@ -63,6 +63,7 @@ impl Mover {
             buffer: Vec::new(),
         };
         std::thread::spawn(move || {
+            // The target ends before anybody hears of it.
             thread.run();
             let _ = finished.send(());
         });
@@ -112,7 +113,7 @@ impl Wake {
 #[derive(Debug)]
 pub(super) enum Target {
     /// To a descriptor of this process.
-    Fd(BorrowedFd<'static>),
+    Fd(Descriptor),
     /// Into memory, as much of them as is captured.
     Memory(Arc<Mutex<Vec<u8>>>),
 }
@@ -151,19 +152,23 @@ impl Thread {
             return self.discards();
         }
         let target = match &self.target {
-            Target::Fd(target) => *target,
+            Target::Fd(target) => target,
             Target::Memory(memory) => {
                 let count = keeps(&self.source, &mut self.buffer, memory);
                 return self.moved(count);
             }
         };
-        let moved = if self.splice { self.splices(target) } else { self.copies(target) };
+        let moved = if self.splice {
+            splices(&self.source, target.as_fd(), self.left)
+        } else {
+            copies(&self.source, target.as_fd(), &mut self.buffer)
+        };
         match moved {
             Ok(count) => self.moved(count),
             Err(Errno::AGAIN | Errno::INTR) if !ready(self.source.as_fd(), PollFlags::IN) => false,
             Err(Errno::INTR) => true,
             Err(Errno::AGAIN) if self.shared.lossy.load(Ordering::Relaxed) => self.discards(),
-            Err(Errno::AGAIN) => self.wait(target, PollFlags::OUT),
+            Err(Errno::AGAIN) => self.wait(target.as_fd(), PollFlags::OUT),
             Err(Errno::INVAL) if self.splice => {
                 self.splice = false;
                 true
@@ -180,32 +185,6 @@ impl Thread {
     fn moved(&mut self, count: usize) -> bool {
         self.left = self.left.saturating_sub(count as u64);
         count > 0
-    }
-
-    #[cfg(target_os = "linux")]
-    fn splices(&mut self, target: BorrowedFd<'_>) -> Result<usize, Errno> {
-        use rustix::pipe::{SpliceFlags, splice};
-        let most = usize::try_from(self.left).map_or(MOST, |left| left.min(MOST));
-        splice(&self.source, None, target, None, most, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn splices(&mut self, _target: BorrowedFd<'_>) -> Result<usize, Errno> {
-        Err(Errno::INVAL)
-    }
-
-    /// Copies as much as the target takes without blocking: whole blocks for a file, for all else what
-    /// POSIX guarantees of a pipe that is ready.
-    fn copies(&mut self, target: BorrowedFd<'_>) -> Result<usize, Errno> {
-        if !ready(target, PollFlags::OUT) {
-            return Err(Errno::AGAIN);
-        }
-        let file =
-            fstat(target).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-        self.buffer.resize(if file { 256 * 1024 } else { 512 }, 0);
-        let count = rustix::io::read(&self.source, &mut self.buffer)?;
-        write_all(target, &self.buffer[..count])?;
-        Ok(count)
     }
 
     /// Throws away what nobody reads.
@@ -230,6 +209,32 @@ impl Thread {
         // An order, or the session was dropped.
         matches!((&self.woken).read(&mut [0; 16]), Ok(1..))
     }
+}
+
+/// Moves as much as the target takes without blocking, by the kernel.
+#[cfg(target_os = "linux")]
+fn splices(source: &OwnedFd, target: BorrowedFd<'_>, left: u64) -> Result<usize, Errno> {
+    use rustix::pipe::{SpliceFlags, splice};
+    let most = usize::try_from(left).map_or(MOST, |left| left.min(MOST));
+    splice(source, None, target, None, most, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn splices(_source: &OwnedFd, _target: BorrowedFd<'_>, _left: u64) -> Result<usize, Errno> {
+    Err(Errno::INVAL)
+}
+
+/// Copies as much as the target takes without blocking: whole blocks for a file, for all else what POSIX
+/// guarantees of a pipe that is ready.
+fn copies(source: &OwnedFd, target: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+    if !ready(target, PollFlags::OUT) {
+        return Err(Errno::AGAIN);
+    }
+    let file = fstat(target).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+    buffer.resize(if file { 256 * 1024 } else { 512 }, 0);
+    let count = rustix::io::read(source, &mut *buffer)?;
+    write_all(target, &buffer[..count])?;
+    Ok(count)
 }
 
 /// Keeps the beginning of what comes, and lets the rest go by.

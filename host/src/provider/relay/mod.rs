@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crabbox_protocol::{PathRef, Stream};
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
@@ -42,10 +42,27 @@ pub(crate) struct Relay {
 
 #[derive(Debug)]
 enum Way {
-    Notes([notes::Sink; 2]),
+    /// Notifications; what is for the host itself is kept.
+    Notes([Option<notes::Sink>; 2]),
     Fifos([fifo::Mover; 2]),
-    /// Notifications that are kept for the host.
-    Kept,
+}
+
+/// A descriptor that output goes to.
+#[derive(Debug)]
+pub(super) enum Descriptor {
+    /// One of this process's own.
+    Own(BorrowedFd<'static>),
+    /// The writing end of a pipe, which ends with the output.
+    Pipe(OwnedFd),
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(own) => *own,
+            Self::Pipe(pipe) => pipe.as_fd(),
+        }
+    }
 }
 
 /// What the threads and the session tell each other.
@@ -92,38 +109,57 @@ impl Relay {
     /// To this process's own standard output and error. With `directory` the plugin writes to FIFOs
     /// that are made there.
     pub(crate) fn live(directory: Option<&Path>) -> Result<Self> {
-        let mut relay = Self::capture(None)?;
-        relay.way = match directory {
-            Some(directory) => relay.fifos(directory, |stream| fifo::Target::Fd(descriptor(stream)))?,
-            None => Way::Notes(STREAMS.map(|stream| {
-                let shared = relay.shared[index(stream)].clone();
-                notes::Sink::start(descriptor(stream), shared, relay.broken.clone())
-            })),
-        };
-        Ok(relay)
+        Self::to(directory, STREAMS.map(|stream| Some(descriptor(stream))))
     }
 
     /// To the host, at most 1 MiB of each stream. With `directory` the plugin writes to FIFOs that are
     /// made there.
     pub(crate) fn capture(directory: Option<&Path>) -> Result<Self> {
+        Self::to(directory, [None, None])
+    }
+
+    /// Standard output to a pipe, which ends when the relay does; standard error to the host, at most 1 MiB of
+    /// it. With `directory` the plugin writes to FIFOs that are made there.
+    pub(crate) fn into_pipe(directory: Option<&Path>, pipe: OwnedFd) -> Result<Self> {
+        Self::to(directory, [Some(Descriptor::Pipe(pipe)), None])
+    }
+
+    /// Standard output to this process's own, standard error to the host, at most 1 MiB of it. With `directory`
+    /// the plugin writes to FIFOs that are made there.
+    pub(crate) fn half_live(directory: Option<&Path>) -> Result<Self> {
+        Self::to(directory, [Some(descriptor(Stream::Stdout)), None])
+    }
+
+    /// Each stream to a descriptor, or to the host.
+    fn to(directory: Option<&Path>, targets: [Option<Descriptor>; 2]) -> Result<Self> {
         let (kept, shared, broken) = Default::default();
-        let mut relay = Self { way: Way::Kept, kept, shared, broken };
-        if let Some(directory) = directory {
-            let target = |stream| fifo::Target::Memory(relay.kept[index(stream)].clone());
-            relay.way = relay.fifos(directory, target)?;
-        }
+        let mut relay = Self { way: Way::Notes([None, None]), kept, shared, broken };
+        let [out, err] = targets;
+        relay.way = match directory {
+            Some(directory) => Way::Fifos([
+                relay.fifo(directory, Stream::Stdout, out)?,
+                relay.fifo(directory, Stream::Stderr, err)?,
+            ]),
+            None => Way::Notes([relay.sink(Stream::Stdout, out), relay.sink(Stream::Stderr, err)]),
+        };
         Ok(relay)
     }
 
-    fn fifos(&self, directory: &Path, target: impl Fn(Stream) -> fifo::Target) -> Result<Way> {
-        let start = |stream: Stream| {
-            let path = directory.join(["stdout", "stderr"][index(stream)]);
-            let shared = self.shared[index(stream)].clone();
-            fifo::Mover::start(path.clone(), target(stream), shared, self.broken.clone()).map_err(|error| {
-                Error::failure(format!("cannot make the pipe `{}`", path.display())).cause(error)
-            })
+    fn sink(&self, stream: Stream, target: Option<Descriptor>) -> Option<notes::Sink> {
+        let shared = self.shared[index(stream)].clone();
+        target.map(|target| notes::Sink::start(target, shared, self.broken.clone()))
+    }
+
+    fn fifo(&self, directory: &Path, stream: Stream, target: Option<Descriptor>) -> Result<fifo::Mover> {
+        let path = directory.join(["stdout", "stderr"][index(stream)]);
+        let target = match target {
+            Some(descriptor) => fifo::Target::Fd(descriptor),
+            None => fifo::Target::Memory(self.kept[index(stream)].clone()),
         };
-        Ok(Way::Fifos([start(Stream::Stdout)?, start(Stream::Stderr)?]))
+        let shared = self.shared[index(stream)].clone();
+        fifo::Mover::start(path.clone(), target, shared, self.broken.clone()).map_err(|error| {
+            Error::failure(format!("cannot make the pipe `{}`", path.display())).cause(error)
+        })
     }
 
     /// Where the plugin is to write, if it is to write to paths.
@@ -145,19 +181,23 @@ impl Relay {
     ) -> Result<Option<Vec<u8>>, &'static str> {
         let n = index(stream);
         match &mut self.way {
-            Way::Notes(sinks) => Ok(sinks[n].offer(bytes.into_owned())),
-            Way::Kept => {
-                keep(&mut self.kept[n].lock().unwrap_or_else(PoisonError::into_inner), &bytes);
-                Ok(None)
-            }
+            Way::Notes(sinks) => match &sinks[n] {
+                Some(sink) => Ok(sink.offer(bytes.into_owned())),
+                None => {
+                    keep(&mut self.kept[n].lock().unwrap_or_else(PoisonError::into_inner), &bytes);
+                    Ok(None)
+                }
+            },
             Way::Fifos(_) => Err("it notified of output that it was given a path for"),
         }
     }
 
     /// Waits until there is room for output of `stream`. Cancel-safe.
     pub(super) async fn room(&self, stream: Stream) {
-        if let Way::Notes(sinks) = &self.way {
-            sinks[index(stream)].room().await;
+        if let Way::Notes(sinks) = &self.way
+            && let Some(sink) = &sinks[index(stream)]
+        {
+            sink.room().await;
         }
     }
 
@@ -185,7 +225,8 @@ impl Relay {
         let mut waiting = Waiting { shared: &shared, given_up: false, gives_up: pin!(gives_up) };
         match way {
             Way::Notes(sinks) => {
-                for (mut sink, shared) in sinks.into_iter().map(notes::Sink::finish).zip(&shared) {
+                for (sink, shared) in sinks.into_iter().zip(&shared) {
+                    let Some(mut sink) = sink.map(notes::Sink::finish) else { continue };
                     if !waiting.for_end_of(&mut sink.done, || ()).await {
                         let left = sink.unwritten.load(Ordering::Relaxed);
                         shared.dropped.fetch_add(left, Ordering::Relaxed);
@@ -197,7 +238,6 @@ impl Relay {
                     waiting.for_end_of(&mut mover.done, || mover.wake.wake()).await;
                 }
             }
-            Way::Kept => {}
         }
         let given_up = waiting.given_up;
         let [stdout, stderr] =
@@ -252,9 +292,9 @@ fn index(stream: Stream) -> usize {
     }
 }
 
-fn descriptor(stream: Stream) -> BorrowedFd<'static> {
-    match stream {
+fn descriptor(stream: Stream) -> Descriptor {
+    Descriptor::Own(match stream {
         Stream::Stdout => rustix::stdio::stdout(),
         Stream::Stderr => rustix::stdio::stderr(),
-    }
+    })
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fd::BorrowedFd;
+use rustix::fd::AsFd;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::Shared;
+use super::{Descriptor, Shared};
 use crate::output::write_all;
 
 /// How many pieces may wait. Each is at most one line of the protocol.
@@ -23,7 +23,7 @@ pub(super) struct Sink {
 
 impl Sink {
     /// Starts the thread that writes to `target`.
-    pub(super) fn start(target: BorrowedFd<'static>, shared: Arc<Shared>, broken: Arc<Notify>) -> Self {
+    pub(super) fn start(target: Descriptor, shared: Arc<Shared>, broken: Arc<Notify>) -> Self {
         let (queue, mut pieces) = mpsc::channel::<Vec<u8>>(QUEUE);
         let (finished, done) = oneshot::channel();
         let unwritten = Arc::new(AtomicU64::new(0));
@@ -31,13 +31,14 @@ impl Sink {
         std::thread::spawn(move || {
             while let Some(piece) = pieces.blocking_recv() {
                 if !shared.broken.load(Ordering::Relaxed)
-                    && let Err(error) = write_all(target, &piece)
+                    && let Err(error) = write_all(target.as_fd(), &piece)
                 {
                     shared.fail(error);
                     broken.notify_one();
                 }
                 unwritten.fetch_sub(piece.len() as u64, Ordering::Relaxed);
             }
+            drop(target);
             let _ = finished.send(());
         });
         sink
