@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crabbox_protocol::{FileRef, RunId};
@@ -104,7 +104,7 @@ impl Drop for RunDir {
         if let Ok(entries) = fs::read_dir(&self.path) {
             for entry in entries.flatten().filter(|entry| entry.file_name() != "lock") {
                 let path = entry.path();
-                let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+                let _ = if path.is_dir() { remove(&path) } else { fs::remove_file(path) };
             }
         }
         pass(Fault::RunEmptied);
@@ -113,6 +113,33 @@ impl Drop for RunDir {
         }
         let _ = fs::remove_dir(&self.path);
     }
+}
+
+/// Removes a directory with everything in it, also where a command has made directories read-only: a one-shot
+/// run has had its tree here. Links are removed and not followed.
+fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            unlock(directory)?;
+            fs::remove_dir_all(directory)
+        }
+        done => done,
+    }
+}
+
+/// Gives the owner all rights on a directory and on every directory in it. Whoever might put a link into their
+/// place is dead by now.
+fn unlock(directory: &Path) -> io::Result<()> {
+    let mut permissions = fs::symlink_metadata(directory)?.permissions();
+    permissions.set_mode(permissions.mode() | 0o700);
+    fs::set_permissions(directory, permissions)?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            unlock(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes, hashes and counts.
@@ -140,4 +167,28 @@ pub(crate) fn abandoned_runs(paths: &Paths) -> Vec<RunId> {
     let entries = fs::read_dir(paths.runs()).into_iter().flatten().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     ids.filter(|id| !RunDir::is_alive(paths, id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_a_command_made_read_only_is_removed_and_links_are_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let (scratch, other) = (home.path().join("scratch"), home.path().join("other"));
+        fs::create_dir_all(scratch.join("a/b")).unwrap();
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("kept"), "").unwrap();
+        fs::write(scratch.join("a/b/file"), "").unwrap();
+        symlink(&other, scratch.join("a/b/link")).unwrap();
+        for (path, mode) in [("a/b", 0o500), ("a", 0o000)] {
+            fs::set_permissions(scratch.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o550)).unwrap();
+        remove(&scratch).unwrap();
+        assert!(!scratch.exists() && other.join("kept").exists());
+        assert_eq!(fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o550);
+    }
 }
