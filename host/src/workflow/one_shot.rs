@@ -8,11 +8,11 @@ use std::path::Path;
 use crabbox_protocol::{CancelReason, Remote, Workspace, feature};
 
 use super::execute::{cancel_exit, exit_code};
-use super::ms;
 use super::run::RunPlan;
 use super::script::run_params;
 use super::sync::check_size;
 use super::timing::Clock;
+use super::{ms, shown};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::Host;
@@ -66,7 +66,11 @@ pub(super) async fn run(
     let cancelled = session.cancelled();
     let delivered = relay.finish(async { _ = interrupts.next().await }).await;
     let cancelled = cancelled.or(delivered.given_up.then_some(CancelReason::User));
-    clock.record.command_ms = ms(begun.elapsed());
+    if delivered.dropped > 0 && !delivered.broken {
+        warn(format!("{} bytes of output were dropped: nobody read them", delivered.dropped));
+    }
+    let took = begun.elapsed();
+    clock.record.command_ms = ms(took);
     session.close().await;
     if let Some(error) = delivered.failure {
         return Err(Error::failure("cannot write to standard output, so the command was ended").cause(error));
@@ -85,6 +89,10 @@ pub(super) async fn run(
         }
         Err(ProviderError::Cancelled { .. }) | Ok(_) => {}
         Err(error) => output::error(&error.into()),
+    }
+    if cancelled == Some(CancelReason::Deadline) {
+        let message = format!("the command was ended after {}: its time was over", shown(took));
+        output::error(&Error::new(Exit::Timeout, message));
     }
     clock.ended(code, cancelled, command);
     clock.print(plan.timing_json)?;
