@@ -11,8 +11,8 @@ use crate::project::{installed, version_in};
 use crate::settings::Settings;
 use crate::version::{Generation, KNOWN, Version};
 
-/// How long Flue may take to say its version.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long Flue may take to say something: a second or two, but on a machine that has other things to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A Flue CLI, and how to speak with it.
 #[derive(Debug, Clone, PartialEq)]

@@ -62,6 +62,14 @@ impl Outcome<'_> {
         }
     }
 
+    /// Whether a Flue that builds a server gave up waiting for it: it allows it 5 s, which a busy machine may
+    /// need for that alone. Nothing was run.
+    pub(crate) fn was_too_slow(&self) -> bool {
+        self.cli.generation == Generation::Payload
+            && !self.place.is_taken()
+            && tail(&self.place.stderr).contains("did not become ready within 5 seconds")
+    }
+
     /// Flue ended, and the runner had said nothing.
     fn unanswered(&self) -> Error {
         let stderr = tail(&self.place.stderr);

@@ -1,12 +1,15 @@
 //! The verbs of the protocol, each a line or two.
 
-use crabbox_provider_kit::protocol::{DoctorParams, DoctorResult, RunParams, RunResult, feature};
+use crabbox_provider_kit::protocol::{Deadlines, DoctorParams, DoctorResult, RunParams, RunResult, feature};
 use crabbox_provider_kit::{About, Configured, Context, Provider, Result, Secrets};
 
 use crate::config::Config;
 use crate::doctor::checks;
 use crate::run::run;
 use crate::settings::Settings;
+
+/// How long `doctor` may take: it asks Flue twice, each time for as long as [`PATIENCE`](crate::cli::PATIENCE).
+const DOCTOR_MS: u64 = 130_000;
 
 /// The provider of a local Flue project.
 #[derive(Debug)]
@@ -31,7 +34,8 @@ impl Provider for Flue {
         match Settings::new(config) {
             Ok(settings) => {
                 let scope = format!("flue:{}", settings.root.display());
-                Configured::new(Self { settings }).scope(scope)
+                let deadlines = Deadlines { doctor_ms: Some(DOCTOR_MS), ..Deadlines::default() };
+                Configured::new(Self { settings }).scope(scope).deadlines(deadlines)
             }
             Err(problems) => Configured::invalid(problems),
         }

@@ -5,12 +5,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use crabbox_provider_kit::protocol::{PathRef, Remote, RunParams, RunResult, Signal, Stream, Workspace};
+use crabbox_provider_kit::protocol::{
+    PathRef, Remote, RunId, RunParams, RunResult, Signal, Stream, Workspace,
+};
 use crabbox_provider_kit::{Context, Doing as _, Error, GRACE, Result};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use crate::cli::Cli;
@@ -35,6 +38,9 @@ const ENTRIES: u64 = 4_000_000;
 /// The most bytes that a compressed tree may come to. One that is not cannot be larger than its archive.
 const UNPACKED: u64 = 1 << 40;
 
+/// How often Flue is started, where it gives up before it has run anything.
+const TRIES: u32 = 3;
+
 /// Why Flue is not waited for any more.
 enum Ended {
     ByItself(ExitStatus),
@@ -52,46 +58,60 @@ pub(crate) async fn run(settings: &Settings, params: RunParams, context: &Contex
         }
     };
     let place = Place::make(settings, &params, context).map_err(never)?;
-    let mut group = Group::start(&params.run_id).map_err(never)?;
-    let mut flue = place.command(settings, &cli).map_err(never)?;
-    let started = flue.process_group(group.number()).spawn();
-    let started = started.doing(|| format!("start `{}`", cli.path.display()));
-    let mut flue = started.map_err(never)?;
-    let ended = tokio::select! {
-        biased;
-        status = flue.wait() => Ended::ByItself(status.doing(|| "wait for Flue".to_owned())?),
-        _ = context.cancel().cancelled() => Ended::Cancelled,
-        limit = over(settings.timeout) => Ended::TookTooLong(limit),
-    };
-    match ended {
-        Ended::ByItself(status) => {
-            group.kill().await?;
-            let outcome = Outcome { status, place: &place, cli: &cli, settings };
-            outcome.judge()
-        }
-        Ended::Cancelled => {
-            let hurry = async {
-                context.cancel().closing().await;
-                sleep(HURRY).await;
-            };
-            let grace = async {
-                tokio::select! {
-                    () = sleep(GRACE) => {}
-                    () = hurry => {}
+    let mut limit = pin!(over(settings.timeout));
+    let mut tries = 1;
+    loop {
+        let (mut group, mut flue) = start(settings, &cli, &place, &params.run_id).map_err(never)?;
+        let ended = tokio::select! {
+            biased;
+            status = flue.wait() => Ended::ByItself(status.doing(|| "wait for Flue".to_owned())?),
+            _ = context.cancel().cancelled() => Ended::Cancelled,
+            limit = &mut limit => Ended::TookTooLong(limit),
+        };
+        match ended {
+            Ended::ByItself(status) => {
+                group.kill().await?;
+                let outcome = Outcome { status, place: &place, cli: &cli, settings };
+                if tries < TRIES && outcome.was_too_slow() {
+                    tries += 1;
+                    context.progress("Flue did not get ready in its own 5 s; trying again").await?;
+                    continue;
                 }
-            };
-            let took = group.end(grace).await?;
-            // What Flue or the runner say after a signal of ours says nothing about the command.
-            Ok(RunResult { signal: Some(signal(took)), ..RunResult::default() })
-        }
-        Ended::TookTooLong(limit) => {
-            group.end(sleep(GRACE)).await?;
-            let seconds = limit.as_secs_f64();
-            Err(Error::deadline(format!("the run took longer than {seconds} s and was ended"))
-                .hint("that is the setting `timeout` of the provider `flue`")
-                .remote(Remote::Dead))
+                return outcome.judge();
+            }
+            Ended::Cancelled => {
+                let hurry = async {
+                    context.cancel().closing().await;
+                    sleep(HURRY).await;
+                };
+                let grace = async {
+                    tokio::select! {
+                        () = sleep(GRACE) => {}
+                        () = hurry => {}
+                    }
+                };
+                let took = group.end(grace).await?;
+                // What Flue or the runner say after a signal of ours says nothing about the command.
+                return Ok(RunResult { signal: Some(signal(took)), ..RunResult::default() });
+            }
+            Ended::TookTooLong(limit) => {
+                group.end(sleep(GRACE)).await?;
+                let seconds = limit.as_secs_f64();
+                return Err(Error::deadline(format!("the run took longer than {seconds} s and was ended"))
+                    .hint("that is the setting `timeout` of the provider `flue`")
+                    .remote(Remote::Dead));
+            }
         }
     }
+}
+
+/// Starts Flue in a group of its own.
+fn start(settings: &Settings, cli: &Cli, place: &Place, run: &RunId) -> Result<(Group, Child)> {
+    let group = Group::start(run)?;
+    let mut flue = place.command(settings, cli)?;
+    let started = flue.process_group(group.number()).spawn();
+    let flue = started.doing(|| format!("start `{}`", cli.path.display()))?;
+    Ok((group, flue))
 }
 
 /// Waits until the time is over; for ever without a limit.
@@ -219,6 +239,9 @@ impl Place {
 /// Node.js looks into every `node_modules` on the way up.
 fn build_directory(under: &Path, root: &Path) -> std::io::Result<PathBuf> {
     let mut directory = under.join("build");
+    if directory.exists() {
+        fs::remove_dir_all(&directory)?;
+    }
     fs::create_dir(&directory)?;
     let all: Vec<_> =
         root.ancestors().map(|path| path.join("node_modules")).filter(|path| path.is_dir()).collect();
@@ -235,9 +258,9 @@ fn text(path: &Path) -> Result<String> {
     text.ok_or_else(|| Error::unsupported(format!("`{}` is not UTF-8", path.display())))
 }
 
-/// A new file that is this user's alone.
+/// An empty file that is this user's alone.
 fn private(path: &Path) -> Result<File> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.doing(|| format!("make `{}`", path.display()))
 }
 
