@@ -14,6 +14,7 @@ mod crew;
 mod docs;
 mod first_run;
 mod flood;
+mod flue;
 mod freestyle;
 mod lease;
 mod lifeline;

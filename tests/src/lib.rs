@@ -3,6 +3,7 @@
 mod binaries;
 pub mod coder;
 pub mod flood;
+pub mod flue;
 pub mod freestyle;
 pub mod nomad;
 mod rude;
