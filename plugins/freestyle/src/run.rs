@@ -12,7 +12,7 @@ use crate::api::{Command, Executed, Standing};
 use crate::machine::Identity;
 use crate::output::Output;
 use crate::provider::Freestyle;
-use crate::shell::{NOT_STARTED, NOTHING, running};
+use crate::shell::{Input, NOT_STARTED, running};
 use crate::source::Source;
 
 /// How much longer than the host wants to wait a command may take, so that it is the host who ends it.
@@ -92,18 +92,18 @@ impl Freestyle {
             let identity = Identity::of(lease).at(&machine);
             machine = self.running(&identity, machine, context).await?;
         }
-        let line = |input| running(&self.settings.directory, place, &params.argv, input);
+        let line = |input: Input<'_>| running(&self.settings.directory, place, &params.argv, input);
         let Some(file) = &params.stdin else {
-            return Ok(Ready { vm: machine.id, line: line(Some(NOTHING)), stdin: Bytes::new() });
+            return Ok(Ready { vm: machine.id, line: line(Input::Nothing), stdin: Bytes::new() });
         };
         if file.size <= self.api.longest_stdin() {
             let bytes = tokio::fs::read(&file.path).await.doing(|| format!("read `{}`", file.path))?;
-            return Ok(Ready { vm: machine.id, line: line(None), stdin: bytes.into() });
+            return Ok(Ready { vm: machine.id, line: line(Input::Given), stdin: bytes.into() });
         }
         let mut source = Source::open(&file.path, file.size, &file.sha256).await?;
         let input = format!("{place}.in");
         self.place(&machine.id, &mut source, &input, 0o600, context).await?;
-        Ok(Ready { vm: machine.id, line: line(Some(&input)), stdin: Bytes::new() })
+        Ok(Ready { vm: machine.id, line: line(Input::File(&input)), stdin: Bytes::new() })
     }
 }
 

@@ -5,26 +5,38 @@ pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// A file without anything in it.
-pub(crate) const NOTHING: &str = "/dev/null";
-
 /// What the shell says when a command could not be started.
 pub(crate) const NOT_STARTED: &str = "crabbox-not-started";
 
+/// What a command reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input<'a> {
+    /// What the line itself is given.
+    Given,
+    /// Nothing.
+    Nothing,
+    /// A file, which is gone before the command begins: open, it can be read without a name.
+    File(&'a str),
+}
+
 /// Runs an argv in a directory with its output in the files `out` and `err` of the directory `place`, which only the
-/// user can look into. `input` is a file that is gone afterwards; without one, the line's own input is read.
-pub(crate) fn running(directory: &str, place: &str, argv: &[String], input: Option<&str>) -> String {
+/// user can look into.
+pub(crate) fn running(directory: &str, place: &str, argv: &[String], input: Input<'_>) -> String {
     let words = argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     let (directory, place) = (quoted(directory), quoted(place));
-    let from = input.map(|input| format!(" <{}", quoted(input))).unwrap_or_default();
-    let drop = match input {
-        Some(input) if input != NOTHING => format!("rm -f {}", quoted(input)),
-        _ => ":".to_owned(),
+    let (is_there, open, drop) = match input {
+        Input::Given => (":".to_owned(), ":".to_owned(), ":".to_owned()),
+        Input::Nothing => (":".to_owned(), "exec </dev/null".to_owned(), ":".to_owned()),
+        Input::File(path) => {
+            let path = quoted(path);
+            (format!("[ -r {path} ]"), format!("exec <{path}"), format!("rm -f {path}"))
+        }
     };
     format!(
         "mkdir -p {directory} && cd {directory} && (umask 077 && mkdir -p {place} && : >{place}/out && : >{place}/err) \
-         || {{ echo {NOT_STARTED} >&2; exit 125; }}\n\
-         ({words}) >{place}/out 2>{place}/err{from}\nc=$?\n{drop}\nexit $c"
+         && {is_there} || {{ {drop}; echo {NOT_STARTED} >&2; exit 125; }}\n\
+         {open}; {drop}\n\
+         ({words}) >{place}/out 2>{place}/err"
     )
 }
 
@@ -94,7 +106,7 @@ mod tests {
         let argv = ["sh", "-c", "cat; printf '[%s]' \"$@\" >&2; pwd; exit 7", "x", "it's", "", "a b\n"];
         let argv = argv.map(str::to_owned);
         std::fs::write(at("p.in"), "input").unwrap();
-        let output = sh(&running(&at("a b"), &at("p"), &argv, Some(&at("p.in"))));
+        let output = sh(&running(&at("a b"), &at("p"), &argv, Input::File(&at("p.in"))));
         assert_eq!((output.status.code(), output.stdout, output.stderr), (Some(7), vec![], vec![]));
         assert_eq!(std::fs::read_to_string(at("p/out")).unwrap(), format!("input{}\n", at("a b")));
         assert_eq!(std::fs::read_to_string(at("p/err")).unwrap(), "[it's][][a b\n]");
@@ -106,9 +118,26 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
         std::fs::write(at("file"), "").unwrap();
-        let output = sh(&running(&at("file/below"), &at("p"), &["true".to_owned()], None));
-        assert_eq!(output.status.code(), Some(125));
-        assert!(String::from_utf8_lossy(&output.stderr).contains(NOT_STARTED));
+        std::fs::write(at("p.in"), "input").unwrap();
+        let argv = ["cat".to_owned()];
+        for (below, input) in [("file/below", "p.in"), ("fine", "not there")] {
+            let output = sh(&running(&at(below), &at("p"), &argv, Input::File(&at(input))));
+            assert_eq!(output.status.code(), Some(125));
+            assert!(String::from_utf8_lossy(&output.stderr).contains(NOT_STARTED));
+        }
+        assert!(!directory.path().join("p.in").exists(), "nothing is left of what it was to read");
+        let output = sh(&running(&at("fine"), &at("p"), &argv, Input::Nothing));
+        assert_eq!(output.status.code(), Some(0));
+    }
+
+    #[test]
+    fn what_a_command_reads_has_no_name_any_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(at("p.in"), "input").unwrap();
+        let argv = ["sh", "-c", "ls ..; cat"].map(str::to_owned);
+        assert!(sh(&running(&at("here"), &at("p"), &argv, Input::File(&at("p.in")))).status.success());
+        assert_eq!(std::fs::read_to_string(at("p/out")).unwrap(), "here\np\ninput");
     }
 
     #[test]

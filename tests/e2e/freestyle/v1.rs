@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use crabbox_tests::freestyle::{Emulator, Options, Request, Rule};
+use crabbox_tests::freestyle::{Effect, Emulator, Options, Request, Rule};
 use crabbox_tests::wait_for;
 use serde_json::{Value, json};
 
@@ -143,17 +143,21 @@ fn a_large_tree_goes_in_pieces_that_are_put_together() {
 }
 
 #[test]
-fn a_command_that_was_ended_is_no_success() {
+fn a_command_that_was_ended_or_may_run_is_no_success() {
     let Some(mut talk) = Talk::with(Options::default(), json!({"apiVersion": "v1"})) else { return };
     talk.acquire();
-    for (status, body) in
-        [(200, r#"{"stdout":"","stderr":"","statusCode":null}"#), (408, r#"{"error":"TIMEOUT"}"#)]
-    {
+    for (status, body, kind, remote) in [
+        (200, r#"{"stdout":"","stderr":"","statusCode":null}"#, "deadline", "unknown"),
+        (408, r#"{"error":"TIMEOUT"}"#, "deadline", "unknown"),
+        (502, "upstream connect error", "unavailable", "unknown"),
+        (400, r#"{"error":"VM_NOT_RUNNING"}"#, "provider", "absent"),
+    ] {
         talk.cloud.rule(Rule::status("/exec-await", status, body).saying("the-one"));
         let error = talk.sh("echo the-one").error();
         assert_eq!(
             (&error["data"]["kind"], &error["data"]["remote"]),
-            (&json!("deadline"), &json!("unknown"))
+            (&json!(kind), &json!(remote)),
+            "{status}"
         );
         talk.cloud.heal();
     }
@@ -207,17 +211,20 @@ fn answers_of_v1_in_the_background_are_asked_for_at_their_place_and_nowhere_else
 
 #[test]
 fn what_was_refused_in_the_background_is_refused() {
-    let Some(mut talk) = Talk::with(Options { vm_limit: Some(0), ..Options::default() }, json!({})) else {
-        return;
-    };
+    // On version 1 the output is read in the background, too.
+    let Some(mut talk) = Talk::with(Options::default(), json!({})) else { return };
+    talk.acquire();
     talk.cloud.faults(|faults| faults.always_background = true);
-    let error = talk.plugin.error("acquire", json!({"lease": talk.lease, "keep": true}));
-    assert_eq!(
-        (&error["data"]["kind"], &error["data"]["created"]),
-        (&json!("quota"), &json!(false)),
-        "{error}"
-    );
-    assert!(talk.plugin.close().success());
+    // A gateway does not say whose result it is.
+    let mine = vec![("x-freestyle-background-request-id".to_owned(), "mine".to_owned())];
+    for (headers, succeeds) in [(Vec::new(), true), (mine, false)] {
+        let body = r#"{"code":"LIMIT_EXCEEDED","message":"no more"}"#.to_owned();
+        let refused = Effect::Answer { status: 429, headers, body };
+        talk.cloud.rule(Rule::new("/background-requests/", refused).times(1));
+        let outcome = talk.sh("sleep 1").outcome.unwrap();
+        assert_eq!(outcome.is_ok_and(|result| result["exitCode"] == 0), succeeds);
+    }
+    talk.over();
 }
 
 #[test]
@@ -234,6 +241,32 @@ fn a_machine_of_v1_that_sleeps_is_started_for_a_run_and_never_suspended() {
     let error = talk.plugin.error("release", stop);
     assert_eq!(error["data"]["kind"], "unsupported", "it would be deleted: {error}");
     assert_eq!(talk.cloud.vms().len(), 1);
+    talk.over();
+}
+
+#[test]
+fn every_state_of_v1_is_told_for_what_it_is() {
+    let Some(mut talk) = Talk::with(Options::default(), json!({"apiVersion": "v1"})) else { return };
+    let vm = talk.acquire();
+    for (state, expected) in [
+        ("building", "starting"),
+        ("starting", "starting"),
+        ("running", "ready"),
+        ("suspending", "stopped"),
+        ("suspended", "stopped"),
+        ("stopped", "stopped"),
+        ("lost", "failed"),
+        ("something new", "unknown"),
+    ] {
+        let body = json!({"id": vm, "name": NAME, "state": state}).to_string();
+        talk.cloud.rule(Rule::status(&format!("/v1/vms/{vm}"), 200, &body).method("GET").exact().times(1));
+        assert_eq!(talk.resolve(&talk.lease.clone(), "observe")["state"], expected, "{state}");
+    }
+    let lost = json!({"id": vm, "name": NAME, "state": "lost"}).to_string();
+    talk.cloud.rule(Rule::status(&format!("/v1/vms/{vm}"), 200, &lost).method("GET").exact());
+    let error = talk.plugin.error("acquire", json!({"lease": talk.lease, "keep": true}));
+    assert_eq!(error["data"]["kind"], "unavailable", "it is not waited for: {error}");
+    talk.cloud.heal();
     talk.over();
 }
 

@@ -96,6 +96,7 @@ fn machines_that_bear_the_same_name_are_all_the_leases_and_all_go() {
     assert_has(several["message"].as_str().unwrap(), &["2 machines", NAME]);
     let recorded = talk.resolve(&talk.lease.clone(), "use");
     assert_eq!((&recorded["state"], &recorded["lease"]["state"]["vm"]), (&json!("ready"), &json!(first)));
+    talk.lease = talk.bare();
     assert_ne!(talk.resolve(&talk.bare(), "release")["state"], "missing");
     talk.over();
 }

@@ -152,7 +152,7 @@ pub(crate) struct Published {
 /// The answer to a command, which is the same in both versions.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Result {
+pub(super) struct Ended {
     #[serde(default)]
     status_code: Option<i32>,
     #[serde(default, deserialize_with = "nullable")]
@@ -161,7 +161,7 @@ pub(super) struct Result {
     stderr: String,
 }
 
-impl Result {
+impl Ended {
     /// With how long the command was allowed to take.
     pub(super) fn within(self, limit: Duration) -> Executed {
         Executed { status: self.status_code, stdout: self.stdout, stderr: self.stderr, limit }
@@ -171,7 +171,7 @@ impl Result {
 /// `null` is taken for the default.
 pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     from: D,
-) -> std::result::Result<T, D::Error> {
+) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
 

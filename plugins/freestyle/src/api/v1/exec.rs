@@ -31,7 +31,7 @@ impl V1 {
         let order = json!({"command": command.line, "timeoutMs": ms(limit)});
         let path = format!("{}/exec-await", path(vm));
         let answer =
-            self.client.order_as::<types::Result>(&path, headers, &order, limit + commands::GRACE).await?;
+            self.client.order_as::<types::Ended>(&path, headers, &order, limit + commands::GRACE).await?;
         answer.map(|result| result.within(limit)).map_err(|refusal| commands::refused(&refusal))
     }
 

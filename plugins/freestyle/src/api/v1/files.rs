@@ -98,6 +98,8 @@ fn part(read: &Executed, offset: u64) -> Result<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use crabbox_provider_kit::protocol::ErrorKind;
+
     use super::*;
 
     fn executed(status: Option<i32>, stdout: &str) -> Executed {
@@ -136,9 +138,11 @@ mod tests {
             (Some(0), "3\nYWJ\n"),
             (Some(0), ""),
             (Some(0), "x\n"),
-            (None, "0\n"),
         ] {
-            assert!(part(&executed(status, stdout), 0).is_err(), "{status:?} {stdout:?}");
+            let error = part(&executed(status, stdout), 0).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Provider, "{status:?} {stdout:?}");
         }
+        let late = part(&executed(None, "0\n"), 0).unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Deadline);
     }
 }

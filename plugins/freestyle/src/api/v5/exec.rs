@@ -44,7 +44,7 @@ impl V5 {
     ) -> Result<Result<Executed, crabbox_provider_kit::http::Refusal>> {
         body["timeoutMs"] = json!(ms(limit));
         let path = format!("{}/exec-await", path(vm));
-        let answer = self.client.order::<types::Result>(&path, body, limit + commands::GRACE).await?;
+        let answer = self.client.order::<types::Ended>(&path, body, limit + commands::GRACE).await?;
         Ok(answer.map(|result| result.within(limit)))
     }
 
