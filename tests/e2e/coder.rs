@@ -29,6 +29,7 @@
 mod agents;
 mod check;
 mod configuration;
+mod crash;
 mod create;
 mod ending;
 mod known;

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crabbox_provider_kit::{Context, Ended, Error, Program, Result};
+use crabbox_provider_kit::{Context, Doing as _, Ended, Error, Program, Result};
 use serde::de::DeserializeOwned;
 
 pub(crate) use refusal::{Reason, Refusal, clean};
@@ -39,12 +39,14 @@ impl Cli {
     ///
     /// `prerequisite` when it is not there.
     pub(crate) fn path(&self) -> Result<PathBuf> {
-        which::which(&self.program).map_err(|error| {
+        let found = which::which(&self.program).map_err(|error| {
             let name = self.program.to_string_lossy();
             Error::prerequisite(format!("there is no coder CLI `{name}`"))
                 .cause(error)
                 .hint("install it from your deployment, or say where it is with `cli` in the block `coder`")
-        })
+        })?;
+        // PATH may have relative directories, and the host executes it, too.
+        std::path::absolute(found).doing(|| "find out where the coder CLI is".to_owned())
     }
 
     /// Which version it is. Asks nobody else.
