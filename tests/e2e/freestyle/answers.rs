@@ -7,7 +7,7 @@ use crabbox_tests::freestyle::{Effect, KEY, Options, Request, Rule};
 use serde_json::json;
 
 use super::site::{Site, noise};
-use crate::support::{assert_has, end, spawn};
+use crate::support::{assert_has, claim, end, spawn};
 
 #[test]
 fn an_answer_that_tells_the_key_is_cut_and_says_nothing_of_it() {
@@ -146,6 +146,27 @@ fn a_conflict_is_what_it_is_about() {
     assert_eq!(count.as_bytes(), own.stdout);
     let refused = |it: &&Request| it.path.contains("/fs/uploads/") && it.status == 409;
     assert_eq!(site.cloud.requests().iter().filter(refused).count(), 1);
+    site.ok(&["stop", "demo"]);
+    site.nothing_is_left();
+}
+
+/// Only a 404 says that there is nothing; everything else says nothing.
+#[test]
+fn a_refusal_is_no_absence() {
+    let Some(site) = Site::new() else { return };
+    site.ok(&["warmup", "--slug", "demo"]);
+    for (status, code) in
+        [(500, "INTERNAL"), (503, "UNAVAILABLE"), (401, "INVALID_API_KEY"), (403, "BLOCKED")]
+    {
+        site.cloud.rule(Rule::error("/v5/vms/", status, code, "not found").method("GET"));
+        for command in [&["stop", "demo"][..], &["run", "--id", "demo", "--", "true"]] {
+            let (ended, _, stderr) = site.run(command);
+            assert_ne!(ended, 0, "{status} {command:?}: {stderr}");
+            claim(&site.world);
+        }
+        site.cloud.heal();
+    }
+    assert_eq!((site.asked("DELETE"), site.cloud.vms().len()), (0, 1));
     site.ok(&["stop", "demo"]);
     site.nothing_is_left();
 }

@@ -7,8 +7,8 @@
 //! | 2. files when the API for them fails | `put::*`, `answers::what_was_not_written_is_not_believed` |
 //! | 3. no size that nobody asked for | `a_size_is_asked_for_where_one_is_configured`, `a_size_is_the_smallest_snapshot_that_has_it` |
 //! | 4. no port without a request | `a_machine_is_made_closed_and_with_an_end` |
-//! | 5. whose a machine is | `a_slug_that_somebody_else_has_is_left_to_him`, `trouble::a_machine_that_is_not_ours_is_left_alone`, `a_machine_that_differs_is_not_the_leases` |
-//! | 6. nothing leaks | `a_machine_that_cannot_be_used_is_deleted`, `a_deletion_that_fails_is_told_and_tried_again`, `trouble::a_creation_whose_answer_was_lost_is_found`, `crash::*` |
+//! | 5. whose a machine is | `another_machine_of_the_account_is_nobodys_lease`, `a_slug_that_somebody_else_has_is_left_to_him`, `trouble::a_machine_that_is_not_ours_is_left_alone`, `a_machine_that_differs_is_not_the_leases` |
+//! | 6. nothing leaks | `a_machine_that_cannot_be_used_is_deleted`, `a_deletion_that_fails_is_told_and_tried_again`, `answers::a_refusal_is_no_absence`, `trouble::a_creation_whose_answer_was_lost_is_found`, `crash::*` |
 //! | 7. the key is in no text | `answers::an_answer_that_tells_the_key_is_cut_and_says_nothing_of_it`, `trouble::the_key_goes_to_the_configured_place_and_into_no_text` |
 //! | 8. where the key goes | `only_the_user_says_where_the_key_goes_and_which_it_is`, `trouble::the_key_goes_to_the_configured_place_and_into_no_text`, `an_address_is_https_or_on_this_machine` |
 //! | 9. every wait has an end | `a_command_may_always_take_as_long_as_it_is_said`, `answers::a_command_that_freestyle_ended_is_no_success`, `answers::an_old_agent_gets_what_it_can` |
@@ -66,7 +66,10 @@ fn a_path_is_encoded_wherever_it_goes() {
         let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let put =
             json!({"lease": lease, "path": from, "to": to, "size": size, "sha256": sha256, "mode": 0o640});
+        site.cloud.forget();
         plugin.result("put", put);
+        let says = |it: &Request| it.query.contains(&sha256) || it.json()["sha256"] == json!(sha256);
+        assert!(site.cloud.requests().iter().any(says), "what arrived is compared there, too");
         let there = match to.strip_prefix('/') {
             Some(path) => root.join(path),
             None => root.join("workspace").join(workdir).join(&to),
@@ -149,6 +152,23 @@ fn a_slug_that_somebody_else_has_is_left_to_him() {
         assert_eq!(site.world.json(&["list", "--json"]), json!([]), "certainly nothing was made");
     }
     site.nothing_is_left();
+}
+
+#[test]
+fn another_machine_of_the_account_is_nobodys_lease() {
+    let Some(site) = Site::new() else { return };
+    let mut strangers = Vec::new();
+    for metadata in [json!({}), json!({"crabbox": "true"}), json!({"crabbox-lease": "cbx_000000000000"})] {
+        strangers.push(site.make(&json!({"metadata": metadata, "firewall": {"rules": []}})));
+    }
+    site.ok(&["warmup", "--slug", "demo"]);
+    assert_has(&site.ok(&["doctor"]), &["1 in this account"]);
+    let list = site.ok(&["list", "--refresh", "--json"]);
+    assert!(list.contains("demo") && !strangers.iter().any(|id| list.contains(id)), "{list}");
+    site.ok(&["stop", "demo"]);
+    site.ok(&["cleanup"]);
+    let left: Vec<_> = site.cloud.vms().iter().map(|vm| vm["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(left, strangers);
 }
 
 #[test]
@@ -236,6 +256,9 @@ fn what_a_build_left_is_there_without_a_sync() {
     site.world.write("README.md", "changed\n");
     let left = site.ok(&["run", "--id", "demo", "--no-sync", "--", "cat", "README.md", "target/it"]);
     assert_eq!(left, "hello\nbuilt\n");
+    // Only what belongs to the run that looks.
+    let places = site.ok(&["run", "--id", "demo", "--no-sync", "--", "ls", "-A", "/tmp"]);
+    assert_eq!(places.lines().count(), 1, "{places}");
     site.ok(&["stop", "demo"]);
     site.nothing_is_left();
 }

@@ -1,5 +1,7 @@
 //! A world with the provider, and a cloud of its own.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use crabbox_tests::freestyle::{Emulator, KEY, Options};
@@ -52,6 +54,23 @@ impl Site {
         let (code, stdout, stderr) = self.run(arguments);
         assert_eq!(code, 0, "{arguments:?}: {stderr}");
         stdout
+    }
+
+    /// Makes a machine as somebody else in the account does, and returns its identifier.
+    pub(super) fn make(&self, order: &Value) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.cloud.port())).unwrap();
+        let (order, port) = (order.to_string(), self.cloud.port());
+        write!(
+            stream,
+            "POST /v5/vms HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
+             Authorization: Bearer {KEY}\r\nContent-Length: {}\r\n\r\n{order}",
+            order.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let made: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        made["id"].as_str().unwrap().to_owned()
     }
 
     pub(super) fn asked(&self, method: &str) -> usize {
