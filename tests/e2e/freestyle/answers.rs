@@ -25,7 +25,7 @@ fn an_answer_that_tells_the_key_is_cut_and_says_nothing_of_it() {
             assert!(stderr.len() < 4096, "{before}: {} bytes", stderr.len());
         }
     }
-    site.ok(&["cleanup", "--wait"]);
+    site.clean();
     site.nothing_is_left();
 }
 
@@ -57,7 +57,7 @@ fn a_command_that_freestyle_ended_is_no_success() {
         assert_has(&stderr, &["took too long"]);
         site.cloud.heal();
     }
-    site.ok(&["cleanup", "--wait"]);
+    site.clean();
     site.nothing_is_left();
 }
 

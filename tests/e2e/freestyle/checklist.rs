@@ -19,13 +19,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crabbox_provider_kit::testing::Plugin;
-use crabbox_tests::binary;
-use crabbox_tests::freestyle::{KEY, Request, Rule};
+use crabbox_tests::freestyle::{KEY, Options, Request, Rule};
+use crabbox_tests::wait_for;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::site::{Site, noise};
+use super::talk::Talk;
 use crate::support::{assert_has, claim};
 
 /// The orders to make a machine so far.
@@ -42,45 +42,28 @@ fn a_path_is_encoded_wherever_it_goes() {
     site.world.write(name, "text");
     assert_eq!(site.ok(&["run", "--", "cat", name]), "text");
 
+    site.nothing_is_left();
+
     // A workspace goes along with a command, so that these paths are only in what is put.
-    let mut plugin = Plugin::start(binary("crabbox-provider-freestyle"), [("FREESTYLE_API_KEY", KEY)]);
-    plugin.initialize();
-    let configured = plugin.result(
-        "configure",
-        json!({"config": {"apiUrl": site.cloud.url(), "workdir": workdir},
-            "secrets": {"apiKey": {"env": "FREESTYLE_API_KEY"}}}),
-    );
-    assert_eq!(configured.get("problems"), None, "{configured}");
-    let mut lease = json!({"id": "cbx_0123456789ab", "slug": "demo", "name": "demo"});
-    let made = plugin.result("acquire", json!({"lease": lease, "keep": true}));
-    for key in ["ref", "state", "root"] {
-        lease[key] = made["lease"][key].clone();
-    }
-    let root = site.cloud.root(site.cloud.vms()[0]["id"].as_str().unwrap());
-    for (size, to) in
-        [(5, name.to_owned()), (9 << 20, name.to_owned()), (7, format!("/srv/{workdir}/{name}"))]
-    {
+    let Some(mut talk) = Talk::with(Options::default(), json!({"workdir": workdir})) else { return };
+    let machine = talk.acquire();
+    let root = talk.cloud.root(&machine);
+    let large = format!("large {name}");
+    for (size, to) in [(5, name.to_owned()), (9 << 20, large), (7, format!("/srv/{workdir}/{name}"))] {
         let bytes = noise(size);
-        let from = site.world.root().join("from");
-        std::fs::write(&from, &bytes).unwrap();
-        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let put =
-            json!({"lease": lease, "path": from, "to": to, "size": size, "sha256": sha256, "mode": 0o640});
-        site.cloud.forget();
-        plugin.result("put", put);
-        let says = |it: &Request| it.query.contains(&sha256) || it.json()["sha256"] == json!(sha256);
-        assert!(site.cloud.requests().iter().any(says), "what arrived is compared there, too");
+        talk.cloud.forget();
+        talk.put(&site.world.root(), &bytes, &to).result();
         let there = match to.strip_prefix('/') {
             Some(path) => root.join(path),
             None => root.join("workspace").join(workdir).join(&to),
         };
         assert!(std::fs::read(&there).unwrap() == bytes, "{}", there.display());
         assert_eq!(there.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let says = |it: &Request| it.query.contains(&sha256) || it.json()["sha256"] == json!(sha256);
+        assert!(talk.cloud.requests().iter().any(says), "what arrived is compared there, too");
     }
-    let release = json!({"lease": lease, "action": "delete", "reason": "user"});
-    assert_eq!(plugin.result("release", release)["outcome"], "released");
-    assert!(plugin.close().success());
-    site.nothing_is_left();
+    talk.over();
 }
 
 #[test]
@@ -193,10 +176,14 @@ fn a_deletion_that_fails_is_told_and_tried_again() {
     assert_ne!(code, 0, "something is left: {stderr}");
     assert_eq!(site.cloud.vms().len(), 1);
     claim(&site.world);
-    assert_eq!(site.run(&["cleanup"]).0, 1, "it is still there");
+    wait_for("cleanup to try it", || {
+        let (code, stdout, _) = site.run(&["cleanup"]);
+        assert_eq!(code, i32::from(!stdout.contains("in use")), "{stdout}");
+        code == 1
+    });
     claim(&site.world);
     site.cloud.heal();
-    site.ok(&["cleanup", "--wait"]);
+    site.clean();
     site.nothing_is_left();
 }
 

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use crabbox_tests::freestyle::{Emulator, KEY, Options};
-use crabbox_tests::{World, binary, ended, skip};
+use crabbox_tests::{World, binary, ended, skip, wait_for};
 use serde_json::{Value, json};
 
 pub(super) struct Site {
@@ -75,6 +75,14 @@ impl Site {
 
     pub(super) fn asked(&self, method: &str) -> usize {
         self.cloud.requests().iter().filter(|request| request.method == method).count()
+    }
+
+    /// Cleans up until there is nothing more. What guarded a run that has just ended may hold its lock a moment longer.
+    pub(super) fn clean(&self) {
+        wait_for("cleanup to find everything", || {
+            self.ok(&["cleanup", "--wait"]);
+            self.ok(&["list", "--json"]).trim() == "[]"
+        });
     }
 
     pub(super) fn nothing_is_left(&self) {

@@ -1,11 +1,13 @@
 //! What bit others: answers that are lost, late, cut, redirected or too talkative, and machines that are not ours.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
-use crabbox_tests::freestyle::{Effect, KEY, RangeAtEnd, Rule};
+use crabbox_tests::freestyle::{Effect, KEY, Options, RangeAtEnd, Rule};
 use serde_json::json;
 
 use super::site::Site;
+use super::talk::Talk;
 use crate::support::assert_has;
 
 #[test]
@@ -35,7 +37,7 @@ fn the_key_goes_to_the_configured_place_and_into_no_text() {
     assert_eq!(code, 5, "{stderr}");
     assert!(!stderr.contains(KEY) && stderr.contains("[secret]"), "{stderr}");
     site.cloud.heal();
-    site.ok(&["cleanup", "--wait"]);
+    site.clean();
     site.ok(&["run", "--", "true"]);
     let found =
         std::process::Command::new("grep").args(["-rlF", KEY]).arg(site.world.root()).output().unwrap();
@@ -85,6 +87,19 @@ fn the_end_of_a_file_may_be_told_in_any_way() {
 }
 
 #[test]
+fn what_was_written_last_is_read_after_the_end() {
+    let Some(site) = Site::new() else { return };
+    // The command is over before the first answer is there.
+    site.cloud.rule(Rule::new("/fs/read", Effect::Delay(Duration::from_secs(1))));
+    let script = "echo one; echo three >&2; sleep 0.1; echo two; echo four >&2";
+    let (code, stdout, stderr) = site.run(&["run", "--no-sync", "--", "sh", "-c", script]);
+    assert_eq!((code, stdout.as_str()), (0, "one\ntwo\n"), "{stderr}");
+    assert_has(&stderr, &["three\nfour\n"]);
+    site.cloud.heal();
+    site.nothing_is_left();
+}
+
+#[test]
 fn a_machine_that_is_not_ours_is_left_alone() {
     let Some(site) = Site::new() else { return };
     site.ok(&["warmup", "--slug", "demo"]);
@@ -121,6 +136,16 @@ fn a_paused_machine_is_started_for_a_run() {
     assert_eq!(site.ok(&["run", "--id", "demo", "--", "echo", "in"]), "in\n");
     site.ok(&["stop", "demo"]);
     site.nothing_is_left();
+}
+
+#[test]
+fn a_machine_that_a_command_does_not_wake_is_started_before_it() {
+    let Some(mut talk) = Talk::with(Options::default(), json!({})) else { return };
+    let machine = talk.acquire();
+    talk.cloud.pause(&machine);
+    talk.cloud.faults(|faults| faults.exec_does_not_wake = true);
+    assert_eq!(talk.says("echo in"), "in\n");
+    talk.over();
 }
 
 #[test]
