@@ -9,6 +9,7 @@
     reason = "a bench prints, and stops where it cannot go on"
 )]
 
+mod delay;
 mod measure;
 mod relay;
 mod repository;
@@ -29,11 +30,12 @@ type Part = (&'static str, fn(&World));
 fn main() {
     let world = World::of(Profile::Release);
     println!("{:<66} {:>12} {:>12}", "what", "median", "budget");
-    let parts: [Part; 6] = [
+    let parts: [Part; 7] = [
         ("start", start_up),
         ("plugins", plugins_list),
         ("run", runs),
         ("relay", relay::relays),
+        ("delay", delay::delays),
         ("sync", |_| sync::syncs()),
         ("ssh", |_| ssh::runs()),
     ];
