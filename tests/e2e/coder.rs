@@ -10,7 +10,7 @@
 //! | 7, 8 | no template; the words of `create` | `create` |
 //! | 9 | names | `name` of the provider; `create` |
 //! | 10 | a name that is there | not so: it is the lease's own (`create`) |
-//! | 11 to 16 | a creation that fails, is lost, or is never ready | `create`, `agents` |
+//! | 11 to 16 | a creation that fails, is lost, or is never ready | `create`, `agents`; not so: also what was to be kept is undone |
 //! | 17, 18 | undoing that fails | `create`; *host* |
 //! | 19, 21, 22, 23, 25 | who is meant by a name | `known` |
 //! | 20 | which list is asked | `known` |

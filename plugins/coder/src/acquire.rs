@@ -32,9 +32,8 @@ impl Coder {
                 ),
             ));
         }
-        let login = self.cli.whoami().await.map_err(nothing_yet)?;
-        let sought =
-            Sought::of(&params.lease, &self.settings).map_err(nothing_yet)?.of_owner(&login.username);
+        let me = self.cli.me().await.map_err(nothing_yet)?;
+        let sought = Sought::of(&params.lease, &self.settings).map_err(nothing_yet)?.of_owner(me);
         // From here on it can be found and ended, whatever happens to whom.
         context.lease(sought.announcement()).await?;
         let workspace = match self.cli.look(&sought, &self.settings).await.map_err(nothing_yet)? {

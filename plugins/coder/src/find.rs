@@ -77,9 +77,9 @@ impl Sought {
         Ok(Self { reference: Reference { owner, ..reference }, id, given, own })
     }
 
-    /// The same of somebody.
-    pub(crate) fn of_owner(self, owner: &str) -> Self {
-        Self { reference: Reference { owner: Some(owner.to_owned()), ..self.reference }, ..self }
+    /// The same of somebody, where that is known.
+    pub(crate) fn of_owner(self, owner: Option<String>) -> Self {
+        Self { reference: Reference { owner, ..self.reference }, ..self }
     }
 
     /// What the host is told before there is a workspace: what it will be called, and whose it will be.
@@ -146,10 +146,10 @@ impl Cli {
             None => {}
             Some(owner) => {
                 let me = match me {
-                    Some(me) => me,
-                    None => self.whoami().await?.username,
+                    Some(me) => Some(me),
+                    None => self.me().await?,
                 };
-                if owner.eq_ignore_ascii_case(&me) {
+                if me.is_some_and(|me| owner.eq_ignore_ascii_case(&me)) {
                     return Ok(Found::Absent);
                 }
             }

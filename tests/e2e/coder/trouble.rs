@@ -29,6 +29,21 @@ fn an_empty_list_is_empty_and_anything_else_is_an_error() {
     assert!(plugin.close().success());
 }
 
+/// One that cannot say who is logged in as JSON.
+#[test]
+fn a_cli_that_is_old_will_do() {
+    let Some(site) = Site::new() else { return };
+    let refused = "echo \"error: unknown shorthand flag: 'o' in -o\" >&2; exit 1";
+    let script = format!("#!/bin/sh\n[ \"$1\" != whoami ] || {{ {refused}; }}\nexec coder \"$@\"\n");
+    let cli = site.world.script("old-coder", &script);
+    site.coder.deployment(|it| it.version = (2, 18, 0));
+    site.configure(json!({"cli": cli, "deleteOnRelease": true}));
+    let (code, stdout, stderr) = site.run(&["run", "--", "cat", "README.md"]);
+    assert_eq!((code, stdout.as_str()), (0, "hello\n"), "{stderr}");
+    assert!(site.coder.workspaces().is_empty());
+    site.nothing_is_left();
+}
+
 #[test]
 fn what_the_cli_says_besides_disturbs_nothing() {
     let Some(site) = Site::new() else { return };

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crabbox_provider_kit::protocol::ErrorKind;
 use crabbox_provider_kit::{Context, Doing as _, Ended, Error, Program, Result};
 use serde::de::DeserializeOwned;
 
@@ -52,6 +53,15 @@ impl Cli {
     /// Which version it is. Asks nobody else.
     pub(crate) async fn version(&self) -> Result<Version> {
         self.ask(&["version", "-o", "json"]).await
+    }
+
+    /// The name of the user who is logged in; none where the CLI is too old to say it.
+    pub(crate) async fn me(&self) -> Result<Option<String>> {
+        match self.whoami().await {
+            Ok(login) => Ok(Some(login.username)),
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Who is logged in.
@@ -183,7 +193,6 @@ impl Cli {
 
 /// A question that took too long is about the deployment's availability.
 fn unanswered(error: Error) -> Error {
-    use crabbox_provider_kit::protocol::ErrorKind;
     match error.kind() {
         ErrorKind::Deadline => Error::unavailable("the Coder deployment does not answer").cause(error),
         _ => error,

@@ -59,6 +59,7 @@ const WRONG: &[(&str, ErrorKind)] = &[
     ("parameter value must be", ErrorKind::ConfigInvalid),
     ("is invalid: ", ErrorKind::ConfigInvalid),
     ("unknown flag", ErrorKind::Unsupported),
+    ("unknown shorthand flag", ErrorKind::Unsupported),
     ("prepare build: eof", ErrorKind::InputRequired),
     ("prompt: eof", ErrorKind::InputRequired),
     ("not a tty", ErrorKind::InputRequired),
