@@ -205,7 +205,7 @@ fn answers_of_v1_in_the_background_are_asked_for_at_their_place_and_nowhere_else
     }
     assert!(other.accept().is_err(), "somebody connected to the other place");
     site.cloud.heal();
-    site.ok(&["cleanup", "--wait"]);
+    site.clean();
     site.nothing_is_left();
 }
 
