@@ -10,7 +10,7 @@ use crate::crew::{Share, crew_name, members, peers as ask_peers, render};
 use crate::error::{Error, Result};
 use crate::host::{Host, Selection};
 use crate::output::{self, say};
-use crate::workflow::{Released, ms, stop};
+use crate::workflow::{Ending, Released, ms, stop};
 
 /// Look at a crew, and end it
 #[derive(Debug, Clone, Subcommand)]
@@ -55,6 +55,10 @@ pub(crate) struct ReleaseArgs {
     /// End the runs that are on the members first
     #[arg(long)]
     force: bool,
+
+    /// Delete them, also where their providers would only stop them
+    #[arg(long)]
+    delete: bool,
 }
 
 /// A crew's name that is one.
@@ -68,7 +72,8 @@ pub(crate) async fn crew(host: &Host, command: CrewCommand, selection: Selection
         CrewCommand::Release(args) => {
             let crew = named(&args.crew)?;
             let claims = members(host, &crew, args.provider.provider.as_deref())?;
-            release_crew(host, &crew, &claims, args.force, &selection).await.map(|()| 0)
+            let how = Ending { force: args.force, delete: args.delete };
+            release_crew(host, &crew, &claims, how, &selection).await.map(|()| 0)
         }
     }
 }
@@ -89,7 +94,7 @@ pub(crate) async fn release_crew(
     host: &Host,
     crew: &str,
     claims: &[Claim],
-    force: bool,
+    how: Ending,
     selection: &Selection,
 ) -> Result<()> {
     if claims.is_empty() {
@@ -101,9 +106,9 @@ pub(crate) async fn release_crew(
     let mut first = None;
     for claim in claims {
         let released = async {
-            super::stop::free(host, claim, force)?;
+            super::stop::free(host, claim, how.force)?;
             let chosen = host.chosen_for_with(claim, selection).await?;
-            stop(host, chosen, claim, force).await
+            stop(host, chosen, claim, how).await
         };
         match released.await {
             Ok(released) => {

@@ -80,7 +80,7 @@ pub(crate) fn row(host: &Host, claim: &Claim) -> LeaseRow {
         running: claim.runs.keys().filter(|run| RunDir::is_alive(&host.paths, run)).count(),
         created_at: Some(claim.created_at),
         last_used_at: Some(claim.last_used_at),
-        expires_at: ends.into_iter().flatten().min(),
+        expires_at: ends.into_iter().flatten().min().filter(|_| claim.stopped_at.is_none()),
         problem: None,
         stop_command: Some(stop_command(claim)),
     }

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::host::{Host, Selection};
 use crate::lease::RunDir;
 use crate::output::say;
-use crate::workflow::{Released, stop as stop_lease};
+use crate::workflow::{Ending, Released, stop as stop_lease};
 
 /// Release a lease
 #[derive(Debug, Clone, Args)]
@@ -29,18 +29,23 @@ pub(crate) struct StopArgs {
     /// End the runs that are on it first
     #[arg(long)]
     pub(crate) force: bool,
+
+    /// Delete it, also where its provider would only stop it
+    #[arg(long)]
+    pub(crate) delete: bool,
 }
 
 pub(crate) async fn stop(host: &Host, args: StopArgs, selection: Selection) -> Result<()> {
+    let how = Ending { force: args.force, delete: args.delete };
     if let Some(crew) = &args.crew {
         let crew = super::crew::named(crew)?;
         let claims = members(host, &crew, args.provider.provider.as_deref())?;
-        return super::crew::release_crew(host, &crew, &claims, args.force, &selection).await;
+        return super::crew::release_crew(host, &crew, &claims, how, &selection).await;
     }
     let claim = host.claims().find(args.lease.name()?, selection.explicit())?;
     free(host, &claim, args.force)?;
     let chosen = host.chosen_for_with(&claim, &selection).await?;
-    let verb = match stop_lease(host, chosen, &claim, args.force).await? {
+    let verb = match stop_lease(host, chosen, &claim, how).await? {
         Released::Stopped => "stopped",
         _ => "released",
     };

@@ -59,18 +59,25 @@ pub(crate) fn resolve(
 }
 
 /// The configuration of a lease that exists: what was recorded with it, and explicit flags on top. Today's
-/// files and variables have no say, except that the secrets are in the environment.
+/// files and variables have no say, but for the secrets, which are in the environment, and for how the lease ends.
 pub(crate) fn override_recorded(
     provider: &str,
     schema: &Schema,
     recorded: &Map<String, Value>,
     env: &Env,
+    files: &Files,
     flags: &FlagValues,
 ) -> Result<Resolved> {
     let mut search = Search::new(provider, schema, env);
     for key in schema.keys.iter().filter(|key| !key.secret) {
-        let recorded = || Some(Ok(Sourced::new(recorded.get(&key.name)?.clone(), Source::Lease)));
-        let found = search.flag(key, flags).or_else(recorded);
+        let mut found = search.flag(key, flags);
+        if key.release {
+            // Not set is an answer, too: the recorded one may be harsher than what is wanted now.
+            found = found.or_else(|| search.variable(key)).or_else(|| search.files(key, files));
+        } else {
+            let recorded = || Some(Ok(Sourced::new(recorded.get(&key.name)?.clone(), Source::Lease)));
+            found = found.or_else(recorded);
+        }
         search.take(key, found);
     }
     for key in recorded.keys().filter(|key| schema.key(key).is_none()) {

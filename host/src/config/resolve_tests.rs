@@ -63,6 +63,19 @@ impl Place<'_> {
     }
 }
 
+/// The files of a user who wrote this one.
+fn files(user: &str) -> Files {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path();
+    std::fs::write(base.join("config.yaml"), user).unwrap();
+    let paths = Paths { state: base.into(), cache: base.into(), config: base.into() };
+    Files::load(&Env::new(base, [("HOME", "/home/me")]), &paths, None).unwrap()
+}
+
+fn no_files() -> Files {
+    files("")
+}
+
 fn no_flags() -> FlagValues {
     FlagValues::default()
 }
@@ -151,7 +164,7 @@ fn a_required_secret_is_asked_for() {
     }});
     let env = Env::new("/", [("A", "")]);
     let schema = Schema::parse(Some(&schema)).unwrap();
-    let error = override_recorded("x", &schema, &Map::new(), &env, &no_flags()).unwrap_err();
+    let error = override_recorded("x", &schema, &Map::new(), &env, &no_files(), &no_flags()).unwrap_err();
     assert_eq!(error.message, "`x.key` is not set: it is a secret, set CRABBOX_X_KEY or OTHER_KEY");
     assert_eq!(error.exit.code(), 3);
     assert_eq!(error.hints, ["`crabbox plugins describe x` shows every key and where it can be set"]);
@@ -183,7 +196,7 @@ fn a_password_in_a_url_is_refused_wherever_it_stands_and_never_repeated() {
     let recorded = json!({"template": url});
     let env = Env::new("/", [("A", "")]);
     let recorded = recorded.as_object().unwrap();
-    assert!(override_recorded("nimbo", &schema(), recorded, &env, &no_flags()).is_ok());
+    assert!(override_recorded("nimbo", &schema(), recorded, &env, &no_files(), &no_flags()).is_ok());
     let place = Place { repo: "nimbo: {template: 'ssh://git@host:22/a'}", ..NOTHING };
     assert!(place.resolve(no_flags()).is_ok());
 }
@@ -248,7 +261,7 @@ fn a_lease_keeps_what_was_recorded_until_a_flag_says_otherwise() {
     let vars = [("CRABBOX_NIMBO_TEMPLATE", "new"), ("NIMBO_TOKEN", "t")];
     let env = Env::new("/", vars);
     let flags = FlagValues::from([("count", &["5"][..])]);
-    let resolved = override_recorded("nimbo", &schema(), recorded, &env, &flags).unwrap();
+    let resolved = override_recorded("nimbo", &schema(), recorded, &env, &no_files(), &flags).unwrap();
     assert_eq!(resolved.config["template"], "old");
     assert_eq!(resolved.config["count"], 5);
     assert_eq!(resolved.config["wait"], 60_000);
@@ -260,9 +273,26 @@ fn a_lease_keeps_what_was_recorded_until_a_flag_says_otherwise() {
 }
 
 #[test]
+fn how_a_lease_ends_is_what_today_says() {
+    let recorded = json!({"template": "old", "namespace": "old"});
+    let recorded = recorded.as_object().unwrap();
+    let of = |env: &[(&'static str, &'static str)], user: &str| {
+        let env = Env::new("/", env.iter().copied().chain([("HOME", "/home/me")]));
+        let resolved =
+            override_recorded("nimbo", &schema(), recorded, &env, &files(user), &no_flags()).unwrap();
+        assert_eq!(resolved.config["template"], "old");
+        resolved.config.get("namespace").cloned()
+    };
+    let user = "nimbo: {namespace: file, template: new}";
+    assert_eq!(of(&[("CRABBOX_NIMBO_NAMESPACE", "variable")], user), Some(json!("variable")));
+    assert_eq!(of(&[], user), Some(json!("file")));
+    assert_ne!(of(&[], ""), Some(json!("old")));
+}
+
+#[test]
 fn a_provider_without_a_schema_has_no_keys() {
     let env = Env::new("/", [("A", "")]);
     let schema = Schema::parse(None).unwrap();
-    let resolved = override_recorded("x", &schema, &Map::new(), &env, &no_flags()).unwrap();
+    let resolved = override_recorded("x", &schema, &Map::new(), &env, &no_files(), &no_flags()).unwrap();
     assert!(resolved.config.is_empty() && resolved.values.is_empty());
 }

@@ -44,8 +44,9 @@ impl Chosen {
 
     /// With the configuration that a lease was made with, and flags on top.
     pub(super) async fn for_claim(host: &Host, claim: &Claim, flags: &FlagValues) -> Result<Self> {
-        let find =
-            |schema: &Schema| override_recorded(&claim.provider, schema, &claim.config, &host.env, flags);
+        let find = |schema: &Schema| {
+            override_recorded(&claim.provider, schema, &claim.config, &host.env, &host.files, flags)
+        };
         let found = host.plugins.find(&claim.provider).map_err(|error| {
             let ClaimPlugin { version, path, .. } = &claim.plugin;
             let (path, version) = (foreign(path), foreign(version));

@@ -16,6 +16,7 @@ pub(crate) const HOST_FLAGS: &[&str] = &[
     "allow-env",
     "crew",
     "deadline",
+    "delete",
     "dir",
     "dry-run",
     "expose",

@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStdin};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::Connection;
+use super::{Connection, Failure};
 use crate::error::Result;
 use crate::fault::{Fault, pass};
 use crate::paths::read_end;
@@ -85,11 +85,11 @@ impl Connection {
         match status.code() {
             Some(255) if lifeline.is_some() && self.exited_with_255(params, locks).await => Ok(exited(255)),
             Some(code) if code != 255 => {
-                self.used();
+                self.place.touch();
                 Ok(exited(code))
             }
             _ => {
-                let error = Box::new(self.broken(&read_end(&log, LOG)));
+                let error = Box::new(Failure::broken(&self.target, &read_end(&log, LOG)).error);
                 Err(ProviderError::Connection { provider: self.provider.clone(), error })
             }
         }

@@ -12,6 +12,8 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
     /// Whether another attempt would fail, too.
     pub(crate) is_final: bool,
+    /// Whether the connection stands, and takes no session more.
+    pub(super) is_full: bool,
 }
 
 /// What ssh says, what it means, and what to do about it. From OpenSSH's sources (sshconnect.c, sshconnect2.c,
@@ -66,17 +68,36 @@ impl Failure {
             }
             None => Error::new(Exit::Unavailable, message),
         };
-        Self { error: with_causes(error, said), is_final: known.is_some() }
+        Self { error: with_causes(error, said), is_final: known.is_some(), is_full: false }
     }
 
     /// Another attempt may do better.
     pub(super) fn passing(error: Error) -> Self {
-        Self { error, is_final: false }
+        Self { error, is_final: false, is_full: false }
     }
 
     /// No other attempt will do better.
     pub(super) fn lasting(error: Error) -> Self {
-        Self { error, is_final: true }
+        Self { error, is_final: true, is_full: false }
+    }
+}
+
+/// What the client says when the server takes no session more (mux.c).
+const FULL: &str = "Session open refused by peer";
+
+impl Failure {
+    /// The connection does not carry what it should. `said` is what ssh said.
+    pub(super) fn broken(target: &Target, said: &str) -> Self {
+        let is_full = said.contains(FULL);
+        let shown = target.shown();
+        let error = match is_full {
+            true => {
+                Error::new(Exit::Transport, format!("{shown} takes no more sessions over one connection"))
+                    .hint("wait for a run to end, or raise MaxSessions in its sshd_config (10 by default)")
+            }
+            false => Error::new(Exit::Transport, format!("the SSH connection to {shown} broke")),
+        };
+        Self { error: with_causes(error, said), is_final: false, is_full }
     }
 }
 

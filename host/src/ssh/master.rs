@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crabbox_protocol::records::Claim;
 use crabbox_protocol::{LeaseId, Ssh};
@@ -86,10 +86,14 @@ impl Connection {
         &self.target
     }
 
-    /// Whether it is open, and leads where the claim says now.
+    /// Whether it is open, leads where the claim says now, and the machine was ready.
     pub(crate) fn is_open(&self) -> bool {
-        let way = fs::read_to_string(self.place.way()).unwrap_or_default();
-        way == self.target.fingerprint() && self.place.answers()
+        self.place.is_ready() && self.stands()
+    }
+
+    /// Whether a master answers that leads where the claim says now.
+    fn stands(&self) -> bool {
+        self.place.is_ours() && self.place.leads(&self.target.fingerprint()) && self.place.answers()
     }
 
     /// Whether it is open, and somebody is at its other end. That is asked where it was not used for a while: a machine
@@ -98,23 +102,28 @@ impl Connection {
         if !self.is_open() {
             return false;
         }
-        let used = fs::metadata(self.place.way()).and_then(|way| way.modified());
-        if used.is_ok_and(|used| used.elapsed().is_ok_and(|ago| ago < FRESH)) {
+        if self.place.used().is_some_and(|ago| ago < FRESH) {
             return true;
         }
-        let nothing = crate::remote::Script::default().finish();
-        let answers = self.say(Locks::default(), &nothing, PROBE).await.is_ok();
-        if !answers {
-            self.place.hang_up().await;
-        }
-        answers
+        self.revive().await
     }
 
-    /// It was used now.
-    pub(super) fn used(&self) {
-        let way = fs::OpenOptions::new().append(true).open(self.place.way());
-        // If it cannot be noted, it is asked once more.
-        _ = way.and_then(|way| way.set_modified(SystemTime::now()));
+    /// Asks whether somebody is at the other end. If not, the connection takes nothing new from here on, and what still
+    /// goes over it may end.
+    pub(crate) async fn revive(&self) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        let nothing = crate::remote::Script::default().finish();
+        match self.say(Locks::default(), &nothing, PROBE).await {
+            Ok(_) => true,
+            // It is there, and has as many sessions as it takes.
+            Err(failure) if failure.is_full => true,
+            Err(_) => {
+                self.place.retire().await;
+                false
+            }
+        }
     }
 
     /// Opens it, unless it is open, and makes sure that the machine is ready. Dropped halfway, nothing of it stays.
@@ -128,18 +137,20 @@ impl Connection {
         }
         self.place.make().map_err(Failure::lasting)?;
         private_dir(&self.known_hosts).map_err(Failure::lasting)?;
-        let _lock = self.lock().await?;
-        if self.is_open() {
-            return Ok(());
+        let late =
+            |_| Failure::passing(Error::new(Exit::Unavailable, "another crabbox is connecting to the lease"));
+        let _lock = timeout(limit, self.lock()).await.map_err(late)??;
+        if !self.stands() {
+            // One that leads elsewhere, or the socket of one that is gone.
+            self.place.retire().await;
+            self.dial(locks().map_err(Failure::lasting)?, limit).await?;
+            self.place.note(&self.target.fingerprint()).map_err(Failure::lasting)?;
         }
-        // One that leads elsewhere, or the socket of one that is gone.
-        self.place.hang_up().await;
-        self.dial(locks().map_err(Failure::lasting)?, limit).await?;
-        self.make_ready(locks().map_err(Failure::lasting)?).await?;
-        let written = fs::write(self.place.way(), self.target.fingerprint());
-        written.map_err(|error| {
-            Failure::lasting(Error::failure("cannot note which way a connection goes").cause(error))
-        })
+        if !self.place.is_ready() {
+            self.make_ready(locks().map_err(Failure::lasting)?).await?;
+            self.place.note_ready().map_err(Failure::lasting)?;
+        }
+        Ok(())
     }
 
     /// Two that open the same connection would get two.

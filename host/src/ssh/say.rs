@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::failure::{Failure, with_causes};
+use super::failure::Failure;
 use super::{Connection, line};
 use crate::Exit;
 use crate::error::Error;
@@ -55,7 +55,8 @@ impl Connection {
 
     /// Executes a script over the open connection.
     pub(crate) async fn say(&self, locks: Locks, script: &[u8], limit: Duration) -> Result<Answer, Failure> {
-        let broken = |error: std::io::Error| Failure::passing(self.broken("").cause(error));
+        let broken =
+            |error: std::io::Error| Failure::passing(Failure::broken(&self.target, "").error.cause(error));
         let guard = Guard::spawn(&locks).map_err(broken)?;
         let mut child = self
             .command(&remote::argv(), &["-T"])
@@ -85,17 +86,11 @@ impl Connection {
         };
         match status.map_err(broken)?.code() {
             Some(code) if code != 255 => {
-                self.used();
+                self.place.touch();
                 Ok(Answer { code, stdout, stderr })
             }
-            _ => Err(Failure::passing(self.broken(&String::from_utf8_lossy(&stderr)))),
+            _ => Err(Failure::broken(&self.target, &String::from_utf8_lossy(&stderr))),
         }
-    }
-
-    /// The connection is no more.
-    pub(super) fn broken(&self, said: &str) -> Error {
-        let message = format!("the SSH connection to {} broke", self.target.shown());
-        with_causes(Error::new(Exit::Transport, message), said)
     }
 }
 

@@ -22,8 +22,10 @@ const SILENCE: [&str; 2] = ["ServerAliveInterval=15", "ServerAliveCountMax=3"];
 
 /// What no lease is ever given, whatever the user's own configuration says: nothing is asked of anybody, nothing of
 /// this machine is lent to the other, and nothing else is executed.
-const NEVER: [&str; 11] = [
+const NEVER: [&str; 13] = [
     "BatchMode=yes",
+    "GSSAPIDelegateCredentials=no",
+    "ProxyUseFdpass=no",
     "ForwardAgent=no",
     "ForwardX11=no",
     "ClearAllForwardings=yes",
@@ -92,6 +94,12 @@ impl Target {
         let seconds = ssh.connect_timeout_ms.map_or(CONNECTING_S, |ms| ms.div_ceil(1000));
         options.push(format!("ConnectTimeout={seconds}"));
         let mut env = env.to_vec();
+        // A jump host's ssh does not know of BatchMode: told to ask by a program, it asks nobody (OpenSSH 8.4).
+        env.retain(|(name, _)| name != "SSH_ASKPASS" && name != "SSH_ASKPASS_REQUIRE");
+        env.extend(
+            [("SSH_ASKPASS", "false"), ("SSH_ASKPASS_REQUIRE", "force")]
+                .map(|(name, value)| (name.into(), value.into())),
+        );
         if !ssh.proxy_command.is_empty() {
             // It executes the proxy command by this, and the quoting is for it.
             env.retain(|(name, _)| name != "SHELL");
@@ -188,6 +196,10 @@ fn known_hosts(host: &Host, provider: &str, id: &str) -> Result<Vec<String>> {
         "GlobalKnownHostsFile=/dev/null".to_owned(),
         "StrictHostKeyChecking=accept-new".to_owned(),
         "UpdateHostKeys=no".to_owned(),
+        "VerifyHostKeyDNS=no".to_owned(),
+        // Younger than the oldest ssh that will do.
+        "IgnoreUnknown=KnownHostsCommand".to_owned(),
+        "KnownHostsCommand=none".to_owned(),
         "CheckHostIP=no".to_owned(),
         "HashKnownHosts=no".to_owned(),
     ])

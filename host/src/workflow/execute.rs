@@ -340,6 +340,8 @@ async fn kill(
 async fn kill_by_ssh(host: &Host, chosen: &Chosen, claim: &Claim, script: &[u8]) -> Result<Vec<u8>, Killing> {
     let failed = |failure: Failure| Killing::Unproven(failure.error);
     let connection = Connection::of(host, chosen, claim).map_err(Killing::Unproven)?;
+    // What the command went over may be gone without a word.
+    connection.revive().await;
     connection.open(|| Ok(Locks::default()), THERE).await.map_err(failed)?;
     let answer = connection.say(Locks::default(), script, KILLING).await.map_err(failed)?;
     Ok(answer.stdout)

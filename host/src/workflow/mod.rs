@@ -34,7 +34,7 @@ pub(crate) use make::warm_up;
 pub(crate) use release::Released;
 pub(crate) use reuse::usable;
 pub(crate) use run::{LeasePlan, RunPlan, check_manifest, run};
-pub(crate) use stop::stop;
+pub(crate) use stop::{Ending, stop};
 
 use std::time::Duration;
 

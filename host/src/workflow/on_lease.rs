@@ -18,6 +18,9 @@ pub(super) const NEW: Duration = Duration::from_secs(10 * 60);
 /// How long one that was there before.
 pub(super) const THERE: Duration = Duration::from_secs(2 * 60);
 
+/// How long the provider may take to say what has become of it.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -93,7 +96,10 @@ impl Held<'_> {
                 say(format!("{now}; trying again"));
                 told = now;
             }
-            self.is_coming(&failure.error).await?;
+            tokio::select! {
+                coming = self.is_coming(&failure.error) => coming?,
+                number = Interrupts::next_of(interrupts) => return Err(Error::new(Exit::Signal(number), "interrupted")),
+            }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
                 number = Interrupts::next_of(interrupts) => return Err(Error::new(Exit::Signal(number), "interrupted")),
@@ -107,7 +113,10 @@ impl Held<'_> {
             return Ok(());
         }
         let params = ResolveParams { lease: self.claim.lease.clone(), intent: Intent::Observe };
-        let result = self.ask_plainly(&params).await?;
+        let mut events = super::held::show_progress;
+        let ask = Ask { deadline: Some(LOOK), events: Some(&mut events), ..Ask::default() };
+        // A provider that cannot tell now says nothing about the lease.
+        let Ok(result) = self.ask(&params, ask).await else { return Ok(()) };
         if let Some(report) = &result.lease {
             self.record(report, false)?;
         }

@@ -103,7 +103,7 @@ impl Held<'_> {
         })?;
         let slug = &self.claim.lease.slug;
         say(format!(
-            "lease {slug} is stopped, not deleted: `crabbox run --id {slug} -- COMMAND` starts it again"
+            "lease {slug} is stopped, not deleted: `crabbox run --id {slug} -- COMMAND` starts it again, `crabbox stop {slug} --delete` deletes it"
         ));
         self.let_go().await;
         Ok(Released::Stopped)

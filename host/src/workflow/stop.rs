@@ -1,7 +1,7 @@
 //! `crabbox stop`: the user ends a lease.
 
 use crabbox_protocol::records::{Claim, ClaimState};
-use crabbox_protocol::{ReleaseReason, RunId};
+use crabbox_protocol::{ReleaseAction, ReleaseReason, RunId};
 
 use super::held::Held;
 use super::release::{Released, Watch};
@@ -12,11 +12,20 @@ use crate::lease::{LeaseLock, RunDir};
 use crate::output::say;
 use crate::provider::Interrupts;
 
-/// Releases a lease. With `force`, the runs on it are ended first, whoever's they are.
-pub(crate) async fn stop(host: &Host, chosen: Chosen, claim: &Claim, force: bool) -> Result<Released> {
+/// How a lease is to end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ending {
+    /// The runs on it are ended first, whoever's they are.
+    pub(crate) force: bool,
+    /// It is deleted, also where it would be stopped.
+    pub(crate) delete: bool,
+}
+
+/// Releases a lease.
+pub(crate) async fn stop(host: &Host, chosen: Chosen, claim: &Claim, how: Ending) -> Result<Released> {
     let mut interrupts = Interrupts::listen()?;
     let id = &claim.lease.id;
-    if force {
+    if how.force {
         tokio::select! {
             ended = end_runs(host, &chosen, claim) => ended?,
             number = interrupts.next() => return Err(Error::new(Exit::Signal(number), "interrupted")),
@@ -38,7 +47,10 @@ pub(crate) async fn stop(host: &Host, chosen: Chosen, claim: &Claim, force: bool
     let released = if state == ClaimState::Acquiring {
         watch.over(held.settle(ReleaseReason::User), &mut interrupts).await?
     } else {
-        let action = held.release_action().await?;
+        let action = match how.delete {
+            true => ReleaseAction::Delete,
+            false => held.release_action().await?,
+        };
         held.kill_before_release(&mut interrupts).await;
         watch.over(held.release(action, ReleaseReason::User), &mut interrupts).await?
     };

@@ -100,10 +100,30 @@ fn a_lease_that_is_stopped_is_the_users_and_can_be_started_again() {
     let (code, _, stderr) = site.world.run(&["stop", "there"]);
     assert_eq!(code, 0, "{stderr}");
     assert_has(&stderr, &["stopped cbx_"]);
-    site.ends("delete");
-    let (code, _, stderr) = site.world.run(&["stop", "there"]);
+    let (code, _, stderr) = site.world.run(&["stop", "there", "--delete"]);
     assert_eq!(code, 0, "{stderr}");
     assert_has(&stderr, &["released cbx_"]);
+    site.nothing_is_left();
+}
+
+#[test]
+fn a_shell_counts_as_a_run_and_is_ended_as_one() {
+    let Some(site) = Site::new() else { return };
+    assert_eq!(site.run(&["warmup", "--slug", "there"]).0, 0);
+    let up = site.sshd.home().join("up");
+    let mut shell = site.world.crabbox(&["connect", "there"]);
+    let mut shell =
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut typed = shell.stdin.take().unwrap();
+    typed.write_all(format!("touch '{}'\n", up.display()).as_bytes()).unwrap();
+    wait_for("the shell", || up.exists());
+    let (code, _, stderr) = site.world.run(&["stop", "there"]);
+    assert_eq!(code, 4, "{stderr}");
+    assert_has(&stderr, &["is on lease there", "--force"]);
+    let (code, _, stderr) = site.world.run(&["stop", "there", "--force"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_ne!(shell.wait().unwrap().code(), Some(0));
+    drop(typed);
     site.nothing_is_left();
 }
 

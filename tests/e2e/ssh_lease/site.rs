@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use crabbox_tests::sshd::{Client, Identity, Options, Sshd};
 use crabbox_tests::{World, quoted};
@@ -86,6 +87,21 @@ release) case $line in *'"action":"delete"'*) rm -rf {root} ;; *) echo stopped >
     /// The lease's directory on the machine.
     pub(super) fn root(&self) -> PathBuf {
         self.sshd.home().join("work root")
+    }
+
+    /// Where crabbox keeps the connection to the only lease.
+    pub(super) fn place(&self) -> PathBuf {
+        let id = self.world.json(&["list", "--json"])[0]["id"].as_str().unwrap().to_owned();
+        let base = format!("/tmp/crabbox-{}", rustix::process::geteuid().as_raw());
+        let places = fs::read_dir(base).unwrap().map(|entry| entry.unwrap().path());
+        places.into_iter().find(|path| path.to_string_lossy().ends_with(&id)).unwrap()
+    }
+
+    /// The connection was last used an hour ago.
+    pub(super) fn unused_for_an_hour(&self) {
+        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        let ready = fs::File::options().append(true).open(self.place().join("ready")).unwrap();
+        ready.set_modified(hour_ago).unwrap();
     }
 
     pub(super) fn run(&self, arguments: &[&str]) -> (i32, String, String) {

@@ -177,17 +177,79 @@ fn a_provider_that_hands_over_no_way_is_told() {
 fn a_connection_that_nobody_answers_any_more_is_made_anew() {
     let Some(site) = Site::new() else { return };
     assert_eq!(site.run(&["warmup", "--slug", "there"]).0, 0);
-    let id = site.world.json(&["list", "--json"])[0]["id"].as_str().unwrap().to_owned();
-    let base = format!("/tmp/crabbox-{}", rustix::process::geteuid().as_raw());
-    let places = fs::read_dir(base).unwrap().map(|entry| entry.unwrap().path());
-    let place = places.into_iter().find(|path| path.to_string_lossy().ends_with(&id)).unwrap();
-    let hours_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
-    fs::File::options().append(true).open(place.join("way")).unwrap().set_modified(hours_ago).unwrap();
+    site.unused_for_an_hour();
     site.sshd.freeze();
     let (code, stdout, stderr) = site.world.run(&["run", "--id", "there", "--", "echo", "awake"]);
     assert_eq!((code, stdout.as_str()), (0, "awake\n"), "{stderr}");
     assert_eq!(site.sshd.connections(), 2);
     site.sshd.thaw();
     assert_eq!(site.world.run(&["stop", "there"]).0, 0);
+    site.nothing_is_left();
+}
+
+#[test]
+fn whoever_comes_when_there_is_no_room_does_not_end_what_runs() {
+    let options = Options { config: "MaxSessions 1\n".to_owned(), ..Options::default() };
+    let Some(site) = Site::with(options) else { return };
+    assert_eq!(site.run(&["warmup", "--slug", "there"]).0, 0);
+    let (up, go) = (site.sshd.home().join("up"), site.sshd.home().join("go"));
+    let line =
+        format!("touch '{}'; while [ ! -e '{}' ]; do sleep 0.2; done; echo done", up.display(), go.display());
+    let first = spawn(&mut site.world.crabbox(&["run", "--id", "there", "--", "sh", "-c", &line]));
+    wait_for("the command", || up.exists());
+    for _ in 0..2 {
+        let (code, _, stderr) = site.world.run(&["run", "--id", "there", "--no-sync", "--", "true"]);
+        assert_eq!(code, 7, "{stderr}");
+        assert_has(&stderr, &["takes no more sessions", "MaxSessions"]);
+        site.unused_for_an_hour();
+    }
+    fs::write(go, "").unwrap();
+    let (code, stdout, stderr) = end(first);
+    assert_eq!((code, stdout.as_str()), (0, "done\n"), "{stderr}");
+    assert_eq!(site.world.run(&["stop", "there"]).0, 0);
+    site.nothing_is_left();
+}
+
+#[test]
+fn a_command_behind_a_connection_that_died_without_a_word_is_ended_by_another() {
+    let Some(site) = Site::new() else { return };
+    assert_eq!(site.run(&["warmup", "--slug", "there"]).0, 0);
+    let up = site.sshd.home().join("up");
+    let line = format!("touch '{}'; sleep 600", up.display());
+    let child = spawn(&mut site.world.crabbox(&["run", "--id", "there", "--", "sh", "-c", &line]));
+    wait_for("the command", || up.exists());
+    site.sshd.freeze();
+    let pid = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let (code, _, stderr) = end(child);
+    assert_eq!(code, 130, "{stderr}");
+    assert_eq!(site.sshd.connections(), 2);
+    site.sshd.thaw();
+    assert_eq!(site.world.run(&["stop", "there"]).0, 0);
+    site.nothing_is_left();
+}
+
+#[test]
+fn a_place_that_others_can_look_into_is_not_believed() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(site) = Site::new() else { return };
+    assert_eq!(site.run(&["warmup", "--slug", "there"]).0, 0);
+    fs::set_permissions(site.place(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (code, _, stderr) = site.world.run(&["run", "--id", "there", "--", "true"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert_has(&stderr, &["is not a directory of yours alone", "XDG_RUNTIME_DIR"]);
+    fs::set_permissions(site.place(), fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(site.world.run(&["stop", "there"]).0, 0);
+    site.nothing_is_left();
+}
+
+/// On the way to a lease that does not answer yet, a provider that cannot tell is no reason to give up.
+#[test]
+fn a_provider_that_cannot_tell_meanwhile_is_asked_again() {
+    let Some(site) = Site::new() else { return };
+    site.sshd.faults(|faults| faults.drops = 2);
+    site.stands("\",\"no state\":\"");
+    let (code, stdout, stderr) = site.run(&["run", "--", "echo", "up"]);
+    assert_eq!((code, stdout.as_str()), (0, "up\n"), "{stderr}");
     site.nothing_is_left();
 }
