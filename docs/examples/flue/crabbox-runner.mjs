@@ -20,10 +20,8 @@ const REQUEST_BYTES = 16 * 1024 * 1024;
  * Runs the request in `requestFile` and returns the result, which is also written to the request's
  * `resultFile`. Throws only if that cannot be written. A request is done once: its file is gone before the
  * command starts.
- *
- * `signal` ends the command.
  */
-export async function runRequest(requestFile, { signal } = {}) {
+export async function runRequest(requestFile) {
   let request;
   let result;
   try {
@@ -31,7 +29,7 @@ export async function runRequest(requestFile, { signal } = {}) {
     check(request);
     fs.mkdirSync(request.workRoot, { mode: 0o700 });
     await unpack(request.archive, request.workRoot, request.limits);
-    result = await execute(request, signal);
+    result = await execute(request);
   } catch (error) {
     const kind = error instanceof Refused ? error.kind : 'internal';
     result = { error: { kind, message: String(error?.message ?? error) } };
@@ -122,7 +120,7 @@ function check(request) {
  * Its output goes where the request says without passing through this process, and its environment is the
  * request's alone: Flue has put the project's `.env` into its own.
  */
-async function execute(request, signal) {
+async function execute(request) {
   const directory = path.join(request.workRoot, request.workdir ?? '.');
   if (!fs.statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
     throw new Refused('workdir', `there is no directory \`${request.workdir}\` in the tree`);
@@ -133,14 +131,10 @@ async function execute(request, signal) {
     const begun = performance.now();
     const [program, ...words] = request.command;
     const child = spawn(program, words, { cwd: directory, env: request.env, stdio: ['ignore', ...open] });
-    const end = () => child.kill('SIGTERM');
-    signal?.addEventListener('abort', end, { once: true });
-    if (signal?.aborted) end();
     const [code, by] = await new Promise((resolve, reject) => {
       child.once('error', (error) => reject(new Refused('command', `cannot start \`${program}\`: ${error.message}`)));
       child.once('exit', (...how) => resolve(how));
     });
-    signal?.removeEventListener('abort', end);
     const durationMs = Math.round(performance.now() - begun);
     return by === null
       ? { exitCode: code, durationMs }

@@ -54,7 +54,7 @@ impl Cli {
 /// The executable: as configured, or the project's own, or the one on PATH.
 pub(crate) fn locate(settings: &Settings) -> Result<PathBuf> {
     let missing = |what: String| {
-        Error::prerequisite(what).hint("install it in the project: `npm install @flue/cli @flue/runtime`")
+        Error::prerequisite(what).hint("install it in the project, and its runtime in the same version: `npm install @flue/cli@2.0.3 @flue/runtime@2.0.3`")
     };
     match settings.cli.as_deref() {
         Some(path) if path.contains('/') => {

@@ -28,7 +28,7 @@ pub(crate) async fn checks(settings: &Settings) -> Vec<Check> {
         let row = check("project", CheckStatus::Fail, format!("there is no directory `{}`", root.display()));
         return vec![hinted(
             row,
-            "make a Flue project there: `npm init -y && npm install @flue/cli @flue/runtime`",
+            "make a Flue project there: `npm init -y && npm install @flue/cli@2.0.3 @flue/runtime@2.0.3`",
         )];
     }
     rows.push(check("project", CheckStatus::Ok, root.display().to_string()));

@@ -74,7 +74,6 @@ pub(crate) async fn run(settings: &Settings, params: RunParams, context: &Contex
                 let outcome = Outcome { status, place: &place, cli: &cli, settings };
                 if tries < TRIES && outcome.was_too_slow() {
                     tries += 1;
-                    context.progress("Flue did not get ready in its own 5 s; trying again").await?;
                     continue;
                 }
                 return outcome.judge();

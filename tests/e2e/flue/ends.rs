@@ -53,19 +53,21 @@ fn a_command_that_ignores_signals_is_killed() {
 }
 
 #[test]
-fn a_command_may_use_its_time_to_clean_up_after_flue_is_gone() {
-    let Some(project) = Project::new(Flue::Workflow) else { return };
-    let command = format!(
-        "trap 'sleep 0.5; echo cleaned; exit 3' TERM; touch {}; sleep 600 & wait",
-        up(&project).display()
-    );
-    let run = start(&project, &[], &command);
-    wait_until_up(&project);
-    signal(&run, Signal::INT);
-    let output = run.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "cleaned\n");
-    assert_nothing_left(&project);
+fn a_command_may_use_its_time_to_clean_up_after_flue_is_gone_on_every_generation() {
+    each(|project| {
+        // Told once, it says so once.
+        let command = format!(
+            "trap 'sleep 0.5; echo cleaned' TERM; touch {}; sleep 600 & wait; wait; exit 3",
+            up(&project).display()
+        );
+        let run = start(&project, &[], &command);
+        wait_until_up(&project);
+        signal(&run, Signal::INT);
+        let output = run.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{:?}", project.flue);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "cleaned\n", "{:?}", project.flue);
+        assert_nothing_left(&project);
+    });
 }
 
 #[test]

@@ -141,6 +141,19 @@ fn a_flue_without_a_result_or_of_an_unknown_version_fails() {
     let (code, stderr) = stub(&format!("{request}; echo nothing >$dir/result.json"));
     assert_eq!(code, 1, "{stderr}");
     assert_has(&stderr, &["result cannot be read"]);
+    // Like 0.11, which has no `--version`, and gives up when its server needs more than 5 s to start.
+    let second = "echo one >>$HOME/tries; [ $(wc -l <$HOME/tries) = 2 ] || { echo 'Local execution process did not \
+                  become ready within 5 seconds.' >&2; exit 1; }";
+    world.script(
+        "stub",
+        &format!(
+            "#!/bin/sh\n[ \"$1\" = --version ] && {{ echo '[--payload <json>]' >&2; exit 1; }}\n{second}\n{request}\n\
+             echo '{{\"protocolVersion\":1,\"exitCode\":7}}' >$dir/result.json\n"
+        ),
+    );
+    let (code, _, stderr) = world.run(&["run", "--", "true"]);
+    assert_eq!(code, 7, "{stderr}");
+    assert_eq!(fs::read_to_string(world.home().join("tries")).unwrap(), "one\none\n");
     for version in ["3.0.0", "0.10.2", "1.0.0-beta.2", "soup"] {
         world.script("stub", &format!("#!/bin/sh\necho {version}\n"));
         let (code, _, stderr) = world.run(&["run", "--", "true"]);

@@ -257,12 +257,3 @@ test('a fresh directory is one that is not there', async () => {
   assert.ok((await runRequest(place.file)).error);
   assert.deepEqual(fs.readdirSync(place.at('work')), []);
 });
-
-test('an abort ends the command', async () => {
-  const place = prepare([], { command: ['sh', '-c', 'echo up; exec sleep 60'] });
-  const controller = new AbortController();
-  const running = runRequest(place.file, { signal: controller.signal });
-  while (place.read('stdout') !== 'up\n') await new Promise((resolve) => setTimeout(resolve, 5));
-  controller.abort();
-  assert.equal((await running).signal, 'TERM');
-});

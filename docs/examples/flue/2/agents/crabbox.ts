@@ -17,18 +17,18 @@ function lastMessage(context: any): string {
 }
 
 /** Whatever happens is an answer: Flue asks again after an error that looks as if it might pass. */
-async function answerTo(context: any, signal?: AbortSignal): Promise<string> {
+async function answerTo(context: any): Promise<string> {
   try {
     const { requestFile } = JSON.parse(lastMessage(context));
-    return JSON.stringify(await runRequest(requestFile, { signal }));
+    return JSON.stringify(await runRequest(requestFile));
   } catch (error: any) {
     return JSON.stringify({ protocolVersion: 1, error: { kind: 'internal', message: String(error?.message) } });
   }
 }
 
-function stream(model: any, context: any, options: any) {
+function stream(model: any, context: any) {
   const events = createAssistantMessageEventStream();
-  void answerTo(context, options?.signal).then((text) => {
+  void answerTo(context).then((text) => {
     const message: any = {
       role: 'assistant',
       content: [{ type: 'text', text }],
