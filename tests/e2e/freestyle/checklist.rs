@@ -7,7 +7,7 @@
 //! | 2. files when the API for them fails | `put::*`, `answers::what_was_not_written_is_not_believed` |
 //! | 3. no size that nobody asked for | `a_size_is_asked_for_where_one_is_configured`, `a_size_is_the_smallest_snapshot_that_has_it` |
 //! | 4. no port without a request | `a_machine_is_made_closed_and_with_an_end` |
-//! | 5. whose a machine is | `another_machine_of_the_account_is_nobodys_lease`, `a_slug_that_somebody_else_has_is_left_to_him`, `trouble::a_machine_that_is_not_ours_is_left_alone`, `a_machine_that_differs_is_not_the_leases` |
+//! | 5. whose a machine is | `another_machine_of_the_account_is_nobodys_lease`, `a_slug_that_somebody_else_has_is_left_to_him`, `an_answer_that_tells_of_another_machine_is_not_believed`, `trouble::a_machine_that_is_not_ours_is_left_alone`, `a_machine_that_differs_is_not_the_leases` |
 //! | 6. nothing leaks | `a_machine_that_cannot_be_used_is_deleted`, `a_deletion_that_fails_is_told_and_tried_again`, `answers::a_refusal_is_no_absence`, `trouble::a_creation_whose_answer_was_lost_is_found`, `crash::*` |
 //! | 7. the key is in no text | `answers::an_answer_that_tells_the_key_is_cut_and_says_nothing_of_it`, `trouble::the_key_goes_to_the_configured_place_and_into_no_text` |
 //! | 8. where the key goes | `only_the_user_says_where_the_key_goes_and_which_it_is`, `trouble::the_key_goes_to_the_configured_place_and_into_no_text`, `an_address_is_https_or_on_this_machine` |
@@ -135,6 +135,20 @@ fn a_slug_that_somebody_else_has_is_left_to_him() {
         assert_eq!(site.world.json(&["list", "--json"]), json!([]), "certainly nothing was made");
     }
     site.nothing_is_left();
+}
+
+#[test]
+fn an_answer_that_tells_of_another_machine_is_not_believed() {
+    let Some(site) = Site::new() else { return };
+    let other = "vm-00000000000000000000000000000000";
+    let his = json!({"id": other, "slug": "other", "state": "running", "metadata": {},
+        "resources": {"cpu": 1, "memory": 1024}});
+    site.cloud.rule(Rule::status("/v5/vms", 201, &his.to_string()).method("POST").exact());
+    site.configure(json!({"vcpus": 40, "linuxUser": "somebody"}));
+    let (code, _, stderr) = site.run(&["run", "--", "true"]);
+    assert_eq!(code, 4, "{stderr}");
+    assert_has(&stderr, &["is not this lease's"]);
+    assert!(site.cloud.requests().iter().all(|request| !request.path.contains(other)), "it is left alone");
 }
 
 #[test]

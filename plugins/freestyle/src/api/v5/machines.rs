@@ -94,10 +94,16 @@ impl V5 {
             body["snapshotId"] = json!(snapshot);
         }
         let made = self.client.order::<Vm>("/v5/vms", &body, CREATING).await?;
-        made.map(Machine::from).map_err(|refusal| {
+        let machine = made.map(Machine::from).map_err(|refusal| {
             let error = refused::error(&refusal);
             if refusal.status.is_client_error() { error.created(false) } else { error }
-        })
+        })?;
+        // What an answer leaves out is looked at; what it says of another machine is not believed.
+        let Err(doubt) = identity.verify(&machine) else { return Ok(machine) };
+        match self.find(identity).await? {
+            Found::Machine(machine) => Ok(machine),
+            _ => Err(doubt),
+        }
     }
 
     pub(crate) async fn start(&self, vm: &str) -> Result<()> {
