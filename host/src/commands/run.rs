@@ -92,7 +92,19 @@ pub(crate) async fn run(host: &Host, args: RunArgs, selection: Selection) -> Res
             "`{flag}` is about a new lease, and `--id` uses one that is there"
         )));
     }
-    let claim = args.id.as_deref().map(|id| host.claims().find(id, selection.explicit())).transpose()?;
+    let found = args.id.as_deref().map(|id| host.claims().find(id, selection.explicit())).transpose();
+    let claim = match found {
+        Ok(claim) => claim,
+        // Under a provider without leases that is the reason, not the lease's name.
+        Err(error) => {
+            if let Ok(chosen) = selection.choose(host).await
+                && chosen.manifest.lifecycle == Lifecycle::OneShot
+            {
+                refuse_for_one_shot(&args, &chosen.name)?;
+            }
+            return Err(error);
+        }
+    };
     let chosen = match &claim {
         Some(claim) => {
             usable(claim)?;
