@@ -158,11 +158,9 @@ impl Workspace {
     }
 }
 
-/// A refusal to make a workspace, with `created: false` where it came before anything was made.
+/// A refusal to make a workspace, with `created: false` where it came before anything was made. Of any other the host
+/// finds out what there is, and ends it.
 fn nothing_made(refusal: &Refusal) -> Error {
     let error = refusal.error();
-    match refusal.reason {
-        Reason::Wrong(_) | Reason::SignedOut | Reason::Forbidden | Reason::NotRun => error.created(false),
-        _ => error,
-    }
+    if refusal.is_early() { error.created(false) } else { error }
 }

@@ -17,6 +17,9 @@ use crate::settings::{Settings, deployment};
 /// does not outlive the provider.
 const SETTLE_MS: u64 = 60_000;
 
+/// How long a lease of the user's may stand after its time is over before `cleanup` ends it: 12 h, as upstream's does.
+const GRACE_MS: u64 = 12 * 60 * 60 * 1000;
+
 /// Where the CLI looks for a session token.
 const TOKEN: &str = "CODER_SESSION_TOKEN";
 
@@ -40,7 +43,11 @@ impl Provider for Coder {
             .without(Method::Run)
             .methods([Method::Resolve, Method::List])
             .env(["CODER_*", "CRABBOX_CODER_*"])
-            .limits(Limits { create_settle_ms: Some(SETTLE_MS), ..Limits::default() })
+            .limits(Limits {
+                create_settle_ms: Some(SETTLE_MS),
+                cleanup_grace_ms: Some(GRACE_MS),
+                ..Limits::default()
+            })
             .transports([Transport::Ssh])
     }
 

@@ -155,6 +155,29 @@ fn a_build_that_fails_is_undone_as_configured_and_its_error_is_kept() {
     }
 }
 
+/// Their words are much like Coder's own refusals, after which nothing would be there.
+#[test]
+fn what_terraform_says_is_no_refusal_of_coders() {
+    for error in [
+        "pods is forbidden: User \"system:serviceaccount:coder:coder\" cannot create resource \"pods\"",
+        "UnauthorizedOperation: You are not authorized to perform this operation",
+        "machine_type is invalid: there is no e2-enormous",
+    ] {
+        for (delete, left) in [(false, 1), (true, 0)] {
+            let Some(site) = Site::new() else { return };
+            site.configure(json!({"deleteOnRelease": delete}));
+            site.coder.faults(|faults| faults.builds = vec![(Transition::Start, error.to_owned())]);
+            let (code, _, stderr) = site.run(&["run", "--", "true"]);
+            assert_eq!(code, 1, "{stderr}");
+            assert_has(&stderr, &["`coder create` failed", error]);
+            let ended = (site.coder.asked(&["stop"]), site.coder.asked(&["delete"]));
+            assert_eq!(ended, if delete { (0, 1) } else { (1, 0) }, "{error}");
+            assert_eq!(site.coder.workspaces().len(), left, "{error}");
+            site.nothing_is_left();
+        }
+    }
+}
+
 #[test]
 fn undoing_that_fails_is_said_with_the_command_that_ends_it() {
     let Some(site) = Site::new() else { return };

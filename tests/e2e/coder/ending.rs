@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Site, lease};
 use crate::support::assert_has;
 
+/// Only the configuration's file says it, and neither a flag nor a variable.
 #[test]
 fn a_lease_is_stopped_unless_it_is_to_be_deleted_by_todays_configuration() {
     for (made_with, ended_with, left) in
@@ -17,11 +18,28 @@ fn a_lease_is_stopped_unless_it_is_to_be_deleted_by_todays_configuration() {
         site.configure(json!({"deleteOnRelease": made_with}));
         let id = site.warm();
         site.configure(json!({"deleteOnRelease": ended_with}));
-        let flag = format!("--coder-delete-on-release={ended_with}");
-        let (code, _, stderr) = site.run(&["stop", &id, &flag]);
+        let (code, _, stderr) = site.run(&["stop", &id]);
         assert_eq!(code, 0, "{stderr}");
         assert_eq!(site.coder.workspaces().len(), left, "{made_with} {ended_with}");
+        let ended = (site.coder.asked(&["stop"]), site.coder.asked(&["delete"]));
+        assert_eq!(ended, if ended_with { (0, 1) } else { (1, 0) }, "{made_with} {ended_with}");
+        site.nothing_is_left();
     }
+}
+
+#[test]
+fn a_lease_is_deleted_whatever_is_configured_where_stop_is_told_to() {
+    let Some(site) = Site::new() else { return };
+    site.configure(json!({"deleteOnRelease": false}));
+    let id = site.warm();
+    let (code, _, stderr) = site.run(&["stop", &id]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_has(&stderr, &["is stopped, not deleted", "`crabbox stop demo --delete` deletes it"]);
+    assert_eq!(site.workspace().status(), "stopped");
+    let (code, _, stderr) = site.run(&["stop", "demo", "--delete"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(site.coder.workspaces().is_empty());
+    assert_eq!(site.world.json(&["list", "--json"]), json!([]));
 }
 
 #[test]
@@ -58,6 +76,23 @@ fn cleanup_goes_by_what_the_lease_was_made_with() {
         });
         assert_eq!(site.coder.workspaces().len(), left, "{made_with}: {:?}", site.coder.argv());
         site.nothing_is_left();
+    }
+}
+
+/// A user's lease, whose time was over almost 12 hours ago, and a bit more than that.
+#[test]
+fn cleanup_leaves_a_lease_alone_for_12_hours_after_its_time() {
+    let Some(site) = Site::new() else { return };
+    let id = site.warm();
+    let (file, mut claim) = crate::support::claim(&site.world);
+    let idle = jiff::SignedDuration::from_millis(claim["idleTimeoutMs"].as_i64().unwrap());
+    for (hours, action, status) in [(11, "kept", "running"), (13, "released", "stopped")] {
+        let used = jiff::Timestamp::now() - idle - jiff::SignedDuration::from_hours(hours);
+        claim["lastUsedAt"] = used.to_string().into();
+        std::fs::write(&file, claim.to_string()).unwrap();
+        let report = site.world.json(&["cleanup", "--json"]);
+        assert_eq!((&report["rows"][0]["id"], &report["rows"][0]["action"]), (&json!(id), &json!(action)));
+        assert_eq!(site.workspace().status(), status, "{hours} h: {report}");
     }
 }
 

@@ -152,7 +152,7 @@ impl Cli {
         let program = Program::new(&name, self.path()?).args(arguments).deadline(QUESTION);
         let ended = program.output().await.map_err(unanswered)?;
         if !ended.status.success() {
-            return Err(Refusal::new(name, ended.status, &ended.stderr).error());
+            return Err(Refusal::new(name, ended.status, b"", &ended.stderr).error());
         }
         let text = match String::from_utf8_lossy(&ended.stdout).trim() {
             "" | NONE if arguments[0] == "list" => "[]".to_owned(),
@@ -183,10 +183,10 @@ impl Cli {
                 context.progress(line).await?;
             }
         }
-        let Ended { status, stderr, .. } = running.end().await?;
+        let Ended { status, stdout, stderr } = running.end().await?;
         match status.success() {
             true => Ok(()),
-            false => Err(Failed::Refused(Refusal::new(name, status, &stderr))),
+            false => Err(Failed::Refused(Refusal::new(name, status, &stdout, &stderr))),
         }
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Refusal {
     pub(crate) reason: Reason,
     /// What the CLI said, in a few lines at the most.
     pub(crate) text: String,
+    /// Whether a build, or the plan before one, had begun: what the CLI says from then on may be the template's.
+    pub(crate) building: bool,
 }
 
 /// Why a command failed.
@@ -44,26 +46,31 @@ pub(crate) enum Reason {
 /// The whole sentence of a 404, also where the user may not see what is there.
 const ABSENT: &str = "Resource not found or you do not have access to this resource";
 
-/// What goes with signing in.
-const SIGNED_OUT: &[&str] =
-    &["not logged in", "signed out", "session has expired", "coder login", "api key is invalid"];
+/// How the line begins that comes before the error, and names the command.
+const NAMED: &str = "Encountered an error running \"";
 
-/// What shows before anything is made, and what kind of error it is.
+/// How what goes with signing in begins.
+const SIGNED_OUT: &[&str] = &["you are signed out", "you are not logged in", "api key is invalid"];
+
+/// How what shows before anything is made begins, and what kind of error it is.
 const WRONG: &[(&str, ErrorKind)] = &[
     ("no template found with the name", ErrorKind::ConfigInvalid),
-    ("template not found", ErrorKind::ConfigInvalid),
+    ("template is in organization", ErrorKind::ConfigInvalid),
+    ("multiple templates found with the name", ErrorKind::ConfigInvalid),
     ("unable to resolve preset", ErrorKind::ConfigInvalid),
-    ("is not present in the template", ErrorKind::ConfigInvalid),
-    ("can't parse parameter", ErrorKind::ConfigInvalid),
     ("can't parse given parameter", ErrorKind::ConfigInvalid),
-    ("parameter value must be", ErrorKind::ConfigInvalid),
-    ("is invalid: ", ErrorKind::ConfigInvalid),
+    ("prepare build: eof", ErrorKind::InputRequired),
+    ("prepare build: can't parse parameter", ErrorKind::ConfigInvalid),
+    ("prepare build: parameter \"", ErrorKind::ConfigInvalid),
+    ("parameter \"", ErrorKind::ConfigInvalid),
+    ("workspace name \"", ErrorKind::ConfigInvalid),
+    ("parsing flags (", ErrorKind::Unsupported),
     ("unknown flag", ErrorKind::Unsupported),
     ("unknown shorthand flag", ErrorKind::Unsupported),
-    ("prepare build: eof", ErrorKind::InputRequired),
-    ("prompt: eof", ErrorKind::InputRequired),
-    ("not a tty", ErrorKind::InputRequired),
 ];
+
+/// How what a user may not do begins. A template's cloud has sentences of its own, so it proves nothing.
+const FORBIDDEN: &[&str] = &["forbidden.", "you are not authorized", "insufficient permissions"];
 
 /// What Go says of a connection that does not come about, and proxies of a deployment that is down.
 const UNREACHABLE: &[&str] = &[
@@ -85,16 +92,24 @@ const UNREACHABLE: &[&str] = &[
 ];
 
 impl Refusal {
-    /// Reads what a command said on standard error.
-    pub(crate) fn new(command: String, status: ExitStatus, stderr: &[u8]) -> Self {
-        let text = said(&String::from_utf8_lossy(stderr));
-        let reason = if matches!(status.code(), Some(126 | 127)) { Reason::NotRun } else { reason(&text) };
+    /// Reads what a command said on standard error, and of standard output whether a build had begun.
+    pub(crate) fn new(command: String, status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Self {
+        let (building, text) = (is_building(stdout), said(&String::from_utf8_lossy(stderr)));
+        let reason = match status.code() {
+            Some(126 | 127) if !building => Reason::NotRun,
+            _ => reason(&text, building),
+        };
         let text = match (text.is_empty(), status.code()) {
             (false, _) => text,
             (true, Some(code)) => format!("it ended with exit code {code} and said nothing"),
             (true, None) => "it was killed".to_owned(),
         };
-        Self { command, reason, text }
+        Self { command, reason, text, building }
+    }
+
+    /// Whether it is certain that nothing was made: the CLI said so in words of its own, and before any build.
+    pub(crate) fn is_early(&self) -> bool {
+        !self.building && matches!(self.reason, Reason::Wrong(_) | Reason::SignedOut | Reason::NotRun)
     }
 
     /// The error that the host hears of.
@@ -130,10 +145,19 @@ impl Refusal {
     }
 }
 
+/// Whether standard output shows a build, or the plan before one: every stage of it has a line.
+fn is_building(stdout: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(stdout);
+    text.lines().map(clean).any(|line| line.starts_with("==> ") || line.starts_with("=== "))
+}
+
 /// The error itself: what comes after the line that names the command, and no more than a few lines.
 fn said(stderr: &str) -> String {
-    let from =
-        stderr.rfind("\nerror: ").map(|at| at + 1).or_else(|| stderr.starts_with("error: ").then_some(0));
+    // The first: what a template says comes later, and may look the same.
+    let named = stderr.starts_with(NAMED).then_some(0).or_else(|| stderr.find(&format!("\n{NAMED}")));
+    let named = named.unwrap_or_default();
+    let marker = stderr[named..].find("\nerror: ").map(|at| named + at + 1);
+    let from = marker.or_else(|| stderr.starts_with("error: ").then_some(0));
     let text = from.map_or(stderr, |at| &stderr[at + "error: ".len()..]);
     // What was being done when the server said it comes first, on a line of its own.
     let is_trace = |line: &str| line.starts_with("Trace=[") && line.ends_with(']');
@@ -145,22 +169,24 @@ fn said(stderr: &str) -> String {
     lines.join("; ")
 }
 
-fn reason(text: &str) -> Reason {
+/// Coder's own sentences are known by how the text begins. Further on, and anywhere once a build has begun, the words
+/// are the template's, terraform's or a cloud's.
+fn reason(text: &str, building: bool) -> Reason {
     let lower = text.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let begins = |with: &[&str]| with.iter().any(|with| lower.starts_with(with));
     match () {
-        () if text.trim_end_matches('.') == ABSENT => Reason::Absent,
-        () if lower.contains("a workspace build is already active") => Reason::Busy,
-        () if has(SIGNED_OUT) => Reason::SignedOut,
-        () if lower.contains("a workspace already exists named") => Reason::Exists,
-        () if lower.starts_with("workspace \"") && lower.contains("\" already exists") => Reason::Exists,
-        () if has(UNREACHABLE) => Reason::Unreachable,
+        () if !building && text.trim_end_matches('.') == ABSENT => Reason::Absent,
+        () if begins(&["a workspace build is already active"]) => Reason::Busy,
+        () if begins(SIGNED_OUT) => Reason::SignedOut,
+        () if begins(&["a workspace already exists named"]) => Reason::Exists,
+        () if begins(&["workspace \""]) && lower.contains("\" already exists") => Reason::Exists,
+        // Which is what the build itself finds.
         () if lower.contains("insufficient quota") => Reason::Quota,
-        () => match WRONG.iter().find(|(words, _)| lower.contains(words)) {
+        () if building => Reason::Other,
+        () if UNREACHABLE.iter().any(|words| lower.contains(words)) => Reason::Unreachable,
+        () if lower == "forbidden" || begins(FORBIDDEN) => Reason::Forbidden,
+        () => match WRONG.iter().find(|(with, _)| lower.starts_with(with)) {
             Some((_, kind)) => Reason::Wrong(*kind),
-            None if has(&["forbidden", "you are not authorized", "insufficient permissions"]) => {
-                Reason::Forbidden
-            }
             None => Reason::Other,
         },
     }
@@ -200,7 +226,7 @@ mod tests {
         let stderr = format!(
             "Encountered an error running \"coder stop\", see \"coder stop --help\" for more information\nerror: {text}\n"
         );
-        Refusal::new("coder stop".to_owned(), status, stderr.as_bytes())
+        Refusal::new("coder stop".to_owned(), status, b"", stderr.as_bytes())
     }
 
     #[test]
@@ -241,18 +267,62 @@ mod tests {
             ),
             ("insufficient quota: 5 of 5", Reason::Quota),
             ("Forbidden.", Reason::Forbidden),
+            (
+                "workspace name \"a--b\" is invalid: must be alphanumeric",
+                Reason::Wrong(ErrorKind::ConfigInvalid),
+            ),
+            (
+                "prepare build: parameter \"x\" is not present in the template.",
+                Reason::Wrong(ErrorKind::ConfigInvalid),
+            ),
         ] {
             assert_eq!(refusal(text).reason, reason, "{text}");
         }
         assert_eq!(refusal("prepare build: EOF").error().kind(), ErrorKind::InputRequired);
     }
 
+    /// Those are of terraform, or of whoever it asks.
+    #[test]
+    fn the_words_of_a_template_are_not_coders() {
+        let status = ExitStatus::from_raw(1 << 8);
+        for text in [
+            "pods is forbidden: User \"system:serviceaccount:coder\" cannot create resource",
+            "UnauthorizedOperation: You are not authorized to perform this operation",
+            "You are not authorized to perform this operation",
+            "Error: insufficient permissions",
+            "machine_type is invalid: no such type",
+            "watch build: workspace name \"x\" is invalid: of a cloud's",
+            "terraform: unknown flag: --x",
+            "a script printed: you are not logged in, try coder login",
+            "the registry's API key is invalid",
+            "Error: a workspace already exists named \"x\"",
+            "a\nEncountered an error running \"x\"\nerror: You are not logged in.",
+            "a\nerror: unknown flag: --x",
+        ] {
+            let early = refusal(text);
+            assert!(matches!(early.reason, Reason::Other | Reason::Forbidden), "{text}: {early:?}");
+            assert!(!early.is_early(), "{text}");
+        }
+        // Whatever comes once a build has begun proves nothing.
+        let stdout = "Planning workspace...\n\u{1b}[1m==> \u{29d7} Queued\u{1b}[0m\n".as_bytes();
+        for text in
+            ["unknown flag: --x", "You are not logged in.", "prepare build: EOF", "parameter \"x\" is wrong"]
+        {
+            assert!(refusal(text).is_early(), "{text}");
+            let stderr = format!("error: {text}\n");
+            let late = Refusal::new("coder create".into(), status, stdout, stderr.as_bytes());
+            assert!(!late.is_early(), "{text}");
+        }
+        let late = Refusal::new("coder create".into(), ExitStatus::from_raw(127 << 8), stdout, b"");
+        assert!(!late.is_early() && late.reason == Reason::Other);
+    }
+
     #[test]
     fn what_is_shown_is_the_error_without_colours() {
         assert_eq!(refusal("one\n\n\u{1b}[1;31mtwo\u{1b}[0m\u{7}").text, "one; two");
         let status = ExitStatus::from_raw(1 << 8);
-        assert_eq!(Refusal::new("x".into(), status, b"a\nb\nc\nd\n").text, "b; c; d");
-        assert!(Refusal::new("x".into(), status, b"").text.contains("exit code 1"));
-        assert_eq!(Refusal::new("x".into(), ExitStatus::from_raw(127 << 8), b"").reason, Reason::NotRun);
+        assert_eq!(Refusal::new("x".into(), status, b"", b"a\nb\nc\nd\n").text, "b; c; d");
+        assert!(Refusal::new("x".into(), status, b"", b"").text.contains("exit code 1"));
+        assert_eq!(Refusal::new("x".into(), ExitStatus::from_raw(127 << 8), b"", b"").reason, Reason::NotRun);
     }
 }
