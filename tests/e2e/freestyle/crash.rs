@@ -215,7 +215,7 @@ fn a_lease_that_is_kept_is_as_good_as_before() {
     for name in names {
         let (code, stdout, stderr) = site.run(&["run", "--id", name, "--", "cat", "README.md", "changed"]);
         assert_eq!((code, stdout.as_str()), (0, "hello\n1"), "{name}, from step {offset}: {stderr}");
-        site.ok(&["stop", name]);
+        site.ok(&["stop", name, "--force"]);
     }
     clean(&site, &Bystander::NONE);
     site.nothing_is_left();

@@ -94,7 +94,7 @@ fn a_lease_that_is_kept_is_as_good_as_before() {
     for name in names {
         let (code, stdout, stderr) = site.run(&["run", "--id", name, "--", "cat", "README.md", "changed"]);
         assert_eq!((code, stdout.as_str()), (0, "hello\n1"), "{name}, killed at one of {steps:?}: {stderr}");
-        assert_eq!(site.run(&["stop", name]).0, 0);
+        assert_eq!(site.run(&["stop", name, "--force"]).0, 0);
     }
     clean(&site);
 }
