@@ -4,25 +4,19 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
-use crabbox_protocol::records::{Claim, ClaimRun};
-use crabbox_protocol::{CancelReason, KillParams, Method, Remote, RunId, RunResult};
+use crabbox_protocol::records::ClaimRun;
+use crabbox_protocol::{CancelReason, Remote, RunId, RunResult};
 use jiff::Timestamp;
 
-use super::held::{AFTER_DEATH, AskError, Held, same_scope, show_warnings};
+use super::held::{AskError, Held, show_warnings};
 use super::ms;
-use super::on_lease::{THERE, Way};
-use super::script::{run_params, script_by};
+use super::on_lease::Way;
+use super::script::run_params;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::host::{Chosen, Host};
-use crate::lease::RunDir;
-use crate::output::{say, warn};
-use crate::provider::{Ask, Interrupts, Locks, ProviderError, Relay, Session};
+use crate::output::warn;
+use crate::provider::{Ask, Interrupts, ProviderError, Relay};
 use crate::remote::{self, Line, UserCommand};
-use crate::ssh::{Connection, Failure};
-
-/// How long a run may take to end by itself after SIGTERM.
-const KILL_GRACE_MS: u64 = 5_000;
 
 /// How long the lease waits for a sign of life, where the provider carries them: a machine that is busy, a
 /// network that is changed and a daemon that is started again take less; a command that nobody waits for any
@@ -173,68 +167,6 @@ impl Held<'_> {
         }
     }
 
-    /// Ends a run of another host, whose lock on the lease stays its own.
-    pub(super) async fn kill_of_another(
-        host: &Host,
-        chosen: &Chosen,
-        claim: &Claim,
-        run: &RunId,
-    ) -> Result<()> {
-        let (mut session, configured) = chosen.connect(host, Locks::default()).await?;
-        let killed = async {
-            same_scope(claim, &configured.scope)?;
-            kill(host, chosen, claim, &mut session, run, None).await.map_err(Killing::into_error)
-        };
-        let killed = killed.await;
-        session.close().await;
-        killed
-    }
-
-    /// Ends a run, all of it, from a process that had nothing to do with it.
-    pub(super) async fn kill(&mut self, run: &RunId, interrupts: &mut Interrupts) -> Result<()> {
-        let (host, chosen, claim) = (self.host, self.chosen.clone(), self.claim.clone());
-        match kill(host, &chosen, &claim, self.session().await?, run, Some(interrupts)).await {
-            Err(Killing::Session(error)) => {
-                if let Some(session) = self.session.take() {
-                    session.abandon().await;
-                }
-                Err(error)
-            }
-            Err(Killing::Unproven(error)) => Err(error),
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// Ends the runs whose hosts died, before anything else is done with the lease. With `finish` a sync that was
-    /// begun is finished, too.
-    pub(super) async fn kill_abandoned(&mut self, finish: bool, interrupts: &mut Interrupts) -> Result<()> {
-        let abandoned = |held: &Self| -> Vec<(RunId, bool)> {
-            let runs = held.claim.runs.iter().filter(|(run, _)| !RunDir::is_alive(&held.host.paths, run));
-            runs.map(|(run, about)| (run.clone(), about.sync)).collect()
-        };
-        let mut runs = abandoned(self);
-        if runs.iter().any(|(_, sync)| *sync) && !self.lock.is_exclusive() {
-            self.exclude().await?;
-            runs = abandoned(self);
-        }
-        for (run, sync) in &runs {
-            tokio::time::sleep(AFTER_DEATH).await;
-            match sync {
-                true => say(format!("ending sync {run}, which was not finished")),
-                false => say(format!("ending run {run}, whose host died")),
-            }
-            self.kill(run, interrupts).await?;
-        }
-        if finish && runs.iter().any(|(_, sync)| *sync) {
-            self.finish_sync(interrupts).await?;
-        }
-        for (run, _) in runs {
-            self.forget_run(&run)?;
-            drop(RunDir::take_over(&self.host.paths, run)?);
-        }
-        Ok(())
-    }
-
     /// Notes a run in the claim, before the lease hears of it.
     pub(super) fn note_run(&mut self, run: &RunId, sync: bool) -> Result<()> {
         self.claim = self.host.claims().update(&self.claim.lease.id, false, |claim| {
@@ -273,78 +205,6 @@ pub(super) fn exit_code(provider: &str, result: &RunResult) -> Result<u8> {
         (None, None) => fault("neither an exit code nor a signal"),
         (Some(_), Some(_)) => fault("an exit code and a signal"),
     }
-}
-
-/// Why a run may still be alive.
-enum Killing {
-    /// The plugin could not be asked.
-    Session(Error),
-    /// The plugin cannot tell.
-    Unproven(Error),
-}
-
-impl Killing {
-    fn into_error(self) -> Error {
-        match self {
-            Self::Session(error) | Self::Unproven(error) => error,
-        }
-    }
-}
-
-/// How long a kill may take that goes by a script of ours.
-const KILLING: Duration = Duration::from_secs(60);
-
-/// Ends a run by the plugin's `kill`, or by a script of ours where it has none.
-async fn kill(
-    host: &Host,
-    chosen: &Chosen,
-    claim: &Claim,
-    session: &mut Session,
-    run: &RunId,
-    mut interrupts: Option<&mut Interrupts>,
-) -> Result<(), Killing> {
-    let manifest = session.manifest();
-    let remote = if manifest.has(Method::Kill) {
-        let params = KillParams { lease: claim.lease.clone(), run_id: run.clone(), grace_ms: KILL_GRACE_MS };
-        let ask = Ask { interrupts, ..Ask::default() };
-        session.call(&params, ask).await.map_err(|error| Killing::Session(error.into()))?.remote
-    } else {
-        let script = remote::kill_script(claim.lease.root.as_deref(), run, KILL_GRACE_MS);
-        let said = if manifest.has(Method::Run) {
-            let ask = Ask { deadline: Some(KILLING), interrupts, ..Ask::default() };
-            let said = script_by(host, session, &claim.lease, &script, ask).await;
-            said.map_err(Killing::Session)?.output.stdout
-        } else {
-            tokio::select! {
-                said = kill_by_ssh(host, chosen, claim, &script) => said?,
-                number = Interrupts::next_of(&mut interrupts) => {
-                    return Err(Killing::Unproven(Error::new(Exit::Signal(number), "interrupted")));
-                }
-            }
-        };
-        match said.trim_ascii() {
-            b"dead" => Remote::Dead,
-            b"absent" => Remote::Absent,
-            _ => Remote::Unknown,
-        }
-    };
-    match remote {
-        Remote::Dead | Remote::Absent => Ok(()),
-        Remote::Unknown => {
-            let message = format!("run {run} on lease {} may still be alive", claim.lease.id);
-            Err(Killing::Unproven(Error::new(Exit::Transport, message)))
-        }
-    }
-}
-
-async fn kill_by_ssh(host: &Host, chosen: &Chosen, claim: &Claim, script: &[u8]) -> Result<Vec<u8>, Killing> {
-    let failed = |failure: Failure| Killing::Unproven(failure.error);
-    let connection = Connection::of(host, chosen, claim).map_err(Killing::Unproven)?;
-    // What the command went over may be gone without a word.
-    connection.revive().await;
-    connection.open(|| Ok(Locks::default()), THERE).await.map_err(failed)?;
-    let answer = connection.say(Locks::default(), script, KILLING).await.map_err(failed)?;
-    Ok(answer.stdout)
 }
 
 /// What crabbox exits with when it ended the command.

@@ -12,6 +12,7 @@ mod copy;
 mod execute;
 mod heartbeat;
 mod held;
+mod kill;
 mod make;
 mod on_lease;
 mod one_shot;
