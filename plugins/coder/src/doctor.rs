@@ -2,7 +2,7 @@
 //! nothing that changes anything.
 
 use crabbox_provider_kit::protocol::{Check, CheckStatus, ErrorKind, Lease};
-use crabbox_provider_kit::{Error, check};
+use crabbox_provider_kit::{Error, check, failed};
 
 use crate::find::{Found, Sought};
 use crate::provider::Coder;
@@ -15,7 +15,7 @@ impl Coder {
         match self.cli.version().await {
             Ok(version) => checks.push(row("cli", CheckStatus::Ok, format!("coder {}", version.version))),
             Err(error) => {
-                checks.push(failed("cli", &error));
+                checks.push(no("cli", &error));
                 checks.push(detailed(
                     row("auth", CheckStatus::Skip, "not checked".to_owned()),
                     "auth",
@@ -36,7 +36,7 @@ impl Coder {
             }
             Err(error) => {
                 let auth = if error.kind() == ErrorKind::Auth { "missing_login" } else { "failed" };
-                checks.push(detailed(failed("auth", &error), "auth", auth));
+                checks.push(detailed(no("auth", &error), "auth", auth));
                 checks.push(detailed(
                     row("leases", CheckStatus::Skip, "not checked".to_owned()),
                     "inventory",
@@ -51,7 +51,7 @@ impl Coder {
                 let message = format!("{count} with names that begin with `{prefix}`");
                 detailed(row("leases", CheckStatus::Ok, message), "inventory", "ready")
             }
-            Err(error) => detailed(failed("leases", &error), "inventory", "failed"),
+            Err(error) => detailed(no("leases", &error), "inventory", "failed"),
         });
         checks.push(match &self.settings.template {
             Some(template) => row("template", CheckStatus::Ok, format!("`{template}` is configured")),
@@ -73,7 +73,7 @@ impl Coder {
             self.cli.look(&sought, &self.settings).await
         };
         let (status, message) = match found.await {
-            Err(error) => return failed("lease", &error),
+            Err(error) => return no("lease", &error),
             Ok(Found::One(workspace)) => match standing(&workspace, &self.settings) {
                 Ok(Standing::Ready(agent, None)) => {
                     (CheckStatus::Ok, format!("agent {} of {} is ready", agent.name, workspace.reference()))
@@ -82,7 +82,7 @@ impl Coder {
                     (CheckStatus::Warn, why)
                 }
                 Ok(Standing::Failed(why) | Standing::Leaving(why)) => (CheckStatus::Fail, why),
-                Err(error) => return failed("lease", &error),
+                Err(error) => return no("lease", &error),
             },
             Ok(Found::Several(_)) => (CheckStatus::Fail, "several workspaces have its name".to_owned()),
             Ok(Found::Absent | Found::Replaced) => (CheckStatus::Fail, "its workspace is gone".to_owned()),
@@ -109,11 +109,9 @@ fn detailed(mut row: Check, key: &str, value: &str) -> Check {
     row
 }
 
-fn failed(name: &str, error: &Error) -> Check {
-    let data = error.as_object().data.as_ref();
-    let causes = data.into_iter().flat_map(|data| &data.causes);
-    let message = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    let mut row = row(name, CheckStatus::Fail, message);
-    row.hint = data.and_then(|data| data.hint.clone());
+/// A row for what could not be asked.
+fn no(name: &str, error: &Error) -> Check {
+    let mut row = failed(name, error);
+    row.details.insert("mutation".to_owned(), false.into());
     row
 }

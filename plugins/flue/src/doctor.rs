@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use crabbox_provider_kit::protocol::{Check, CheckStatus};
-use crabbox_provider_kit::{Error, check};
+use crabbox_provider_kit::{check, failed};
 
 use crate::cli::{Cli, ask, locate, output, packaged};
 use crate::outcome::tail_of;
@@ -67,14 +67,6 @@ pub(crate) async fn checks(settings: &Settings) -> Vec<Check> {
     });
     rows.extend(runner(settings, &cli));
     rows
-}
-
-fn failed(name: &str, error: &Error) -> Check {
-    let data = error.as_object().data.as_ref();
-    let causes = data.map(|data| data.causes.join(": ")).filter(|causes| !causes.is_empty());
-    let message = [Some(error.to_string()), causes].into_iter().flatten().collect::<Vec<_>>().join(": ");
-    let hint = data.and_then(|data| data.hint.clone());
-    Check { hint, ..check(name, CheckStatus::Fail, message) }
 }
 
 fn hinted(row: Check, hint: impl Into<String>) -> Check {

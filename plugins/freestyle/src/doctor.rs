@@ -1,7 +1,7 @@
 //! `doctor`: does the API answer, is the key good, and what is there already? It only reads.
 
 use crabbox_provider_kit::protocol::{Check, CheckStatus, ErrorKind, Lease};
-use crabbox_provider_kit::{Error, check};
+use crabbox_provider_kit::{check, failed};
 
 use crate::api::{Found, Names, Standing};
 use crate::config::Version;
@@ -82,14 +82,5 @@ fn guard() -> Check {
         "version 1 has no end of a machine: one that nobody deletes lives as long as it has traffic";
     let mut row = check("guard", CheckStatus::Warn, message);
     row.hint = Some("`apiVersion: v5` deletes it after the lease's time".to_owned());
-    row
-}
-
-fn failed(name: &str, error: &Error) -> Check {
-    let data = error.as_object().data.as_ref();
-    let causes = data.into_iter().flat_map(|data| &data.causes);
-    let message = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    let mut row = check(name, CheckStatus::Fail, message);
-    row.hint = data.and_then(|data| data.hint.clone());
     row
 }

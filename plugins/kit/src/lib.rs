@@ -47,7 +47,7 @@ pub use crabbox_protocol as protocol;
 pub use error::{Doing, Error, Result};
 pub use process::{GRACE, Process};
 pub use program::{Ended, Program, Running};
-pub use provider::{Provider, check};
+pub use provider::{Provider, check, failed};
 pub use serve::serve;
 pub use session::serve_on;
 pub use sink::Sink;

@@ -124,3 +124,11 @@ pub trait Provider: Sized + Send + Sync + 'static {
 pub fn check(name: impl Into<String>, status: CheckStatus, message: impl Into<String>) -> Check {
     Check { name: name.into(), status, message: message.into(), hint: None, details: Default::default() }
 }
+
+/// Makes the row of `doctor` for what could not be asked: with the error's causes and its hint.
+pub fn failed(name: impl Into<String>, error: &Error) -> Check {
+    let data = error.as_object().data.as_ref();
+    let causes = data.into_iter().flat_map(|data| &data.causes);
+    let message = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    Check { hint: data.and_then(|data| data.hint.clone()), ..check(name, CheckStatus::Fail, message) }
+}

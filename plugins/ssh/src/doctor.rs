@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crabbox_provider_kit::protocol::{Check, CheckStatus, Lease};
-use crabbox_provider_kit::{Error, check};
+use crabbox_provider_kit::{check, failed};
 
 use crate::provider::Machine;
 use crate::script::Verb;
@@ -56,13 +56,4 @@ impl Machine {
         }
         checks
     }
-}
-
-fn failed(name: &str, error: &Error) -> Check {
-    let data = error.as_object().data.as_ref();
-    let causes = data.into_iter().flat_map(|data| &data.causes);
-    let message = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    let mut row = check(name, CheckStatus::Fail, message);
-    row.hint = data.and_then(|data| data.hint.clone());
-    row
 }

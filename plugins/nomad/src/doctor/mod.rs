@@ -215,23 +215,16 @@ impl Nomad {
 
 /// A row for what could not be asked.
 fn failed(name: &str, error: Error) -> Check {
-    let data = error.as_object().data.clone();
-    let (hint, causes) = data.map(|data| (data.hint, data.causes)).unwrap_or_default();
-    let mut message = error.to_string();
-    for cause in causes {
-        message = format!("{message}: {cause}");
-    }
+    let row = crabbox_provider_kit::failed(name, &error);
     let class = match error.kind() {
-        ErrorKind::ConfigInvalid if message.starts_with("TLS ") => "tls",
+        ErrorKind::ConfigInvalid if row.message.starts_with("TLS ") => "tls",
         ErrorKind::ConfigInvalid => "config",
         ErrorKind::Auth => "invalid_auth",
         ErrorKind::Unavailable | ErrorKind::Transport | ErrorKind::Deadline => "connectivity",
         ErrorKind::NotFound => "not_found",
         _ => "api",
     };
-    let mut row = detailed(check(name, CheckStatus::Fail, message), "class", class);
-    row.hint = hint;
-    row
+    detailed(row, "class", class)
 }
 
 fn hinted(mut row: Check, class: &str, hint: &str) -> Check {
