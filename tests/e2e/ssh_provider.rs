@@ -4,11 +4,13 @@ mod check;
 mod crash;
 mod destination;
 mod life;
+mod own_config;
 mod refused;
 
 use std::path::PathBuf;
 use std::process::Command;
 
+use crabbox_provider_kit::testing::Plugin;
 use crabbox_tests::sshd::{Client, Identity, Options, Sshd};
 use crabbox_tests::{World, binary, ended, wait_for};
 use serde_json::{Value, json};
@@ -63,6 +65,15 @@ impl Site {
     fn leases(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.root()).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect()
+    }
+
+    /// The provider, started as the host does it, with these variables besides.
+    fn plugin<'a>(&self, more: impl IntoIterator<Item = (&'a str, &'a str)>) -> Plugin {
+        let more = more.into_iter().map(|(name, value)| (name, value.into()));
+        let environment = self.world.env().into_iter().chain(more);
+        let mut plugin = Plugin::start(binary("crabbox-provider-ssh"), environment);
+        plugin.initialize();
+        plugin
     }
 
     /// Makes a lease that stays, and returns its id.

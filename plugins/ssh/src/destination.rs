@@ -13,26 +13,11 @@ use crabbox_provider_kit::problem;
 use crabbox_provider_kit::protocol::{ErrorKind, Problem, Ssh};
 use sha2::{Digest as _, Sha256};
 
-use crate::settings::Settings;
+use crate::options::{NEVER, NOBODY, SESSION, STREAMS};
+use crate::settings::{Settings, is_name};
 
 /// How long `ssh -G` may take. It reads files; a `Match exec` of the user's may do more.
 const ASKING: Duration = Duration::from_secs(4);
-
-/// What no connection is given, whatever the user's own configuration says: nothing is asked of anybody, nothing of
-/// this machine is lent to the other, nothing else is executed, and nothing stays behind.
-const NEVER: [&str; 11] = [
-    "BatchMode=yes",
-    "ForwardAgent=no",
-    "ForwardX11=no",
-    "ClearAllForwardings=yes",
-    "Tunnel=no",
-    "PermitLocalCommand=no",
-    "RemoteCommand=none",
-    "RequestTTY=no",
-    "ControlMaster=no",
-    "ConnectionAttempts=1",
-    "LogLevel=ERROR",
-];
 
 /// A machine that can be connected to.
 #[derive(Debug, Clone)]
@@ -47,6 +32,8 @@ pub(crate) struct Destination {
     pub(crate) port: u16,
     /// What the user's configuration goes through, if it does.
     via: Option<String>,
+    /// Whether ssh has the options of 8.7, which the user's configuration may then have set.
+    since_8_7: bool,
     settings: Settings,
 }
 
@@ -68,6 +55,7 @@ impl Destination {
             hostname: String::new(),
             port: 22,
             via: None,
+            since_8_7: false,
             settings: settings.clone(),
         };
         let said = nowhere.ask().map_err(|why| {
@@ -75,7 +63,22 @@ impl Destination {
             wrong.hint = Some(format!("`ssh -G {}` shows what it makes of its configuration", settings.host));
             wrong
         })?;
-        nowhere.read(&said).ok_or_else(|| problem("host", format!("ssh says nothing of `{}`", settings.host)))
+        let found = nowhere.read(&said);
+        let found =
+            found.ok_or_else(|| problem("host", format!("ssh says nothing of `{}`", settings.host)))?;
+        if !is_name(&found.user) {
+            let user = found.user.escape_default();
+            let mut wrong = problem(
+                "host",
+                format!(
+                    "ssh logs in to `{}` as `{user}`, which is no name that a lease can have: letters, digits and `._:@%+-`",
+                    settings.host
+                ),
+            );
+            wrong.hint = Some("`User` in your ~/.ssh/config, or `user` in `hosts`; many servers take `user@domain` for `DOMAIN\\user`".to_owned());
+            return Err(wrong);
+        }
+        Ok(found)
     }
 
     /// Reads the answer of `ssh -G`: a key and a value on each line.
@@ -90,6 +93,7 @@ impl Destination {
             hostname: value("hostname")?,
             port: value("port")?.parse().ok()?,
             via,
+            since_8_7: value("sessiontype").is_some(),
             ..self
         })
     }
@@ -97,7 +101,10 @@ impl Destination {
     fn ask(&self) -> Result<String, String> {
         let mut child = Command::new(&self.program)
             .arg("-G")
-            .args(self.words(&[]))
+            // One that is to fork is refused without a command, and one with two as well.
+            .args(self.words(&["RemoteCommand=none".to_owned()]))
+            .arg("true")
+            .envs(NOBODY)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -157,10 +164,16 @@ impl Destination {
     pub(crate) fn arguments(&self, command: &str) -> Vec<OsString> {
         let seconds = self.settings.connect.as_millis().div_ceil(1000);
         let patience = [format!("ConnectTimeout={seconds}"), "ServerAliveInterval=15".to_owned()];
-        let options = NEVER.iter().map(|option| (*option).to_owned()).chain(patience);
+        let young = self.streams().iter().chain(self.since_8_7.then_some(&SESSION));
+        let options = NEVER.iter().chain(young).map(|option| (*option).to_owned()).chain(patience);
         let mut words: Vec<OsString> = self.words(&options.collect::<Vec<_>>());
         words.push(command.into());
         words
+    }
+
+    /// What keeps ssh's input and output where they are, if ssh knows it.
+    fn streams(&self) -> &'static [&'static str] {
+        if self.since_8_7 { &STREAMS } else { &[] }
     }
 
     /// How the host reaches a lease's directory.
@@ -207,8 +220,9 @@ impl Destination {
     fn proxy(&self) -> Vec<String> {
         let Some((last, before)) = self.settings.jump.split_last() else { return Vec::new() };
         let mut words = vec![self.program.to_string_lossy().into_owned()];
-        for option in ["BatchMode=yes", "ForwardAgent=no", "ControlMaster=no", "LogLevel=ERROR"] {
-            words.extend(["-o".to_owned(), option.to_owned()]);
+        let options = ["BatchMode=yes", "ForwardAgent=no", "ControlMaster=no", "LogLevel=ERROR"];
+        for option in options.iter().chain(self.streams()) {
+            words.extend(["-o".to_owned(), (*option).to_owned()]);
         }
         if !before.is_empty() {
             words.extend([
@@ -261,6 +275,7 @@ mod tests {
             hostname: String::new(),
             port: 22,
             via: None,
+            since_8_7: false,
             settings,
         };
         nowhere.read(said).unwrap()
@@ -278,6 +293,23 @@ mod tests {
         let words = found.arguments("/bin/sh -s");
         assert!(words.ends_with(&["--".into(), "box".into(), "/bin/sh -s".into()]), "{words:?}");
         assert!(words.contains(&"ForwardAgent=no".into()) && words.contains(&"BatchMode=yes".into()));
+    }
+
+    /// An older ssh would refuse to start.
+    #[test]
+    fn options_of_a_younger_ssh_are_said_to_one_that_has_them() {
+        let config = json!({"host": "m", "hosts": {"m": {"jump": "b"}}});
+        let said = "user u\nhostname h\nport 22\n";
+        for (said, young) in [(said.to_owned(), false), (format!("{said}sessiontype none\n"), true)] {
+            let found = destination(config.clone(), &said);
+            let words = found.arguments("x");
+            for option in ["StdinNull=no", "ForkAfterAuthentication=no", "SessionType=default"] {
+                assert_eq!(words.contains(&option.into()), young, "{option}: {words:?}");
+            }
+            let way = found.ssh("/x/y").proxy_command;
+            assert_eq!(way.contains(&"StdinNull=no".to_owned()), young, "{way:?}");
+            assert!(words.contains(&"ProxyUseFdpass=no".into()));
+        }
     }
 
     #[test]

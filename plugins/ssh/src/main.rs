@@ -5,6 +5,7 @@
 
 mod config;
 mod destination;
+mod options;
 mod settings;
 
 mod answer;

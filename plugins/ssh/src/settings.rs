@@ -106,8 +106,8 @@ impl Settings {
     }
 }
 
-/// What ssh takes for a name, whatever comes before it.
-fn is_name(text: &str) -> bool {
+/// What ssh takes for a name, whatever comes before it; and all that the host takes for a user.
+pub(crate) fn is_name(text: &str) -> bool {
     let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@%+-".contains(&byte);
     !text.is_empty() && !text.starts_with('-') && text.bytes().all(fit)
 }

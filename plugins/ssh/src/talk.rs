@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::answer::Answer;
 use crate::failure::{failure, last_line};
+use crate::options::NOBODY;
 use crate::provider::Machine;
 use crate::script::{Script, Verb};
 
@@ -56,6 +57,7 @@ impl Machine {
             .args(self.destination.arguments("/bin/sh -s"))
             // What ssh says of the system's errors is read, too.
             .env("LC_ALL", "C")
+            .envs(NOBODY)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
