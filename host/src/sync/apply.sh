@@ -128,16 +128,18 @@ cbx_merge() {
         while d=${p%/*}; [ "$d" != "$p" ] && rmdir -- "$d" 2>/dev/null; do p=$d; done
       done' "$PWD/redo/files" "$cbx_ws" <"$cbx_list" || return
   fi
-  # What stands where a directory must be, parents first, and directories that stand where a file must be.
+  # What stands where a directory must be, parents first.
   ( cd redo/files &&
     find . -type d -exec sh -c 'cd "$0" || exit 1
-      for d; do if [ -L "$d" ] || { [ -e "$d" ] && [ ! -d "$d" ]; }; then rm -f -- "$d" || exit 1; fi; done' "$cbx_ws" {} + &&
-    find . ! -type d -exec sh -c 'cd "$0" || exit 1
-      for p; do if [ -d "$p" ] && [ ! -L "$p" ]; then rm -rf -- "$p" || exit 1; fi; done' "$cbx_ws" {} + ) || return
-  cp -RPlf redo/files/. "$cbx_ws/" 2>/dev/null && return
+      for d; do if [ -L "$d" ] || { [ -e "$d" ] && [ ! -d "$d" ]; }; then rm -f -- "$d" || exit 1; fi; done' "$cbx_ws" {} + ) || return
+  cbx_clear && cp -RPl redo/files/. "$cbx_ws/" 2>/dev/null && return
   # A file system without hard links: copies, in the place of what is there and not through it.
-  ( cd redo/files &&
-    find . ! -type d -exec sh -c 'cd "$0" && rm -f -- "$@"' "$cbx_ws" {} + ) && cp -RPpf redo/files/. "$cbx_ws/"
+  cbx_clear && cp -RPp redo/files/. "$cbx_ws/"
+}
+# Removes what stands where files are to be. Over a file that is there cp makes its link beside, under a name of its
+# own (CuXXXXXX), and renames it: a kill in between would leave that for ever.
+cbx_clear() {
+  ( cd redo/files && find . ! -type d -exec sh -c 'cd "$0" && rm -rf -- "$@"' "$cbx_ws" {} + )
 }
 if [ -d redo ]; then
   [ -n "$cbx_alone" ] || cbx_answer pending

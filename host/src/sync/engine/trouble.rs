@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::harness::{Lease, each_toolbox, run_id, tree_at, without_git};
+use super::harness::{Lease, each_toolbox, remove_and_write, run_id, tree_at, without_git};
 use super::*;
 use crate::testing::{Toolbox, toolbox};
 
@@ -190,6 +190,31 @@ fn a_file_system_without_hard_links_gets_copies() {
     fs::remove_file(lease.ws().join("theirs")).unwrap();
     assert_eq!(lease.tree(), without_git(&lease));
     assert_eq!(lease.sync(), [None]);
+}
+
+/// GNU's `cp -l` over a file that is there links beside it, under a name of its own. Killed before it renames that, it
+/// would leave a file in the workspace that nobody knows.
+#[test]
+fn nothing_is_in_the_way_of_what_is_placed() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let (lease, _tools) = with_cp(&format!(
+        "for to; do :; done; (cd \"$2\" && find . ! -type d) | while read -r f; do
+           [ ! -e \"$to/$f\" ] && [ ! -L \"$to/$f\" ] || echo \"$f\"; done >>{0}; echo placed >>{0}",
+        log.path().display()
+    ));
+    for path in ["a", "dir/b", "becomes/a/file"] {
+        lease.write(path, "1");
+    }
+    symlink("a", lease.here().join("link")).unwrap();
+    lease.sync();
+    for path in ["a", "dir/b"] {
+        lease.write(path, "2");
+    }
+    remove_and_write(&lease.here().join("link"), b"a file");
+    remove_and_write(&lease.here().join("becomes"), b"a file");
+    assert_eq!(lease.sync(), [Some(4)]);
+    assert_eq!(lease.tree(), without_git(&lease));
+    assert_eq!(fs::read_to_string(log.path()).unwrap(), "placed\n");
 }
 
 #[test]
