@@ -204,7 +204,10 @@ fn a_slug_that_is_too_long_or_none() {
         refused(&world, &[&[command, "--slug", "!!"], words].concat(), 2, &["`!!` is no slug"]);
     }
     world.ok(&["run", "--slug", &"x".repeat(41), "true"]);
-    assert_has(&world.run(&["run", "--id", "x", "--slug", "y", "true"]).2, &["`--slug` names a new lease"]);
+    assert_has(
+        &world.run(&["run", "--id", "x", "--slug", "y", "true"]).2,
+        &["`--slug` is about a new lease"],
+    );
 }
 
 #[test]

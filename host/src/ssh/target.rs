@@ -197,9 +197,6 @@ fn known_hosts(host: &Host, provider: &str, id: &str) -> Result<Vec<String>> {
         "StrictHostKeyChecking=accept-new".to_owned(),
         "UpdateHostKeys=no".to_owned(),
         "VerifyHostKeyDNS=no".to_owned(),
-        // Younger than the oldest ssh that will do.
-        "IgnoreUnknown=KnownHostsCommand".to_owned(),
-        "KnownHostsCommand=none".to_owned(),
         "CheckHostIP=no".to_owned(),
         "HashKnownHosts=no".to_owned(),
     ])

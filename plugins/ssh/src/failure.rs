@@ -59,7 +59,12 @@ const KNOWN: &[(&str, ErrorKind, &str, &str)] = &[
 /// The error of a connection that was not made, or broke before the script's end.
 pub(crate) fn failure(destination: &Destination, code: Option<i32>, said: &str) -> Error {
     let (name, shown) = (destination.name(), destination.shown());
-    let known = KNOWN.iter().find(|(words, ..)| said.contains(words));
+    // What start-up files say on the machine is in there, too: of the network ssh speaks in its own name.
+    let is_said = |words: &str, kind: ErrorKind| {
+        let own = |line: &&str| kind != ErrorKind::Unavailable || line.starts_with("ssh: ");
+        said.lines().filter(own).any(|line| line.contains(words))
+    };
+    let known = KNOWN.iter().find(|(words, kind, ..)| is_said(words, *kind));
     let error = match (known, code) {
         (Some((_, kind, what, hint)), Some(255)) => {
             // That ssh got so far means that the script did not.

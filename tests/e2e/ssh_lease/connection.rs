@@ -129,7 +129,8 @@ fn a_jump_host_of_the_users_configuration_is_gone_through() {
     jump.sshd.authorize(&site.key.public());
     site.client.host("jump", &jump.sshd, &site.key).knows("jump", &jump.sshd);
     site.client.host("inside", &site.sshd, &site.key).knows("inside", &site.sshd);
-    site.client.configure("Host inside\n  ProxyJump jump\n");
+    site.client
+        .configure("Host inside\n  ProxyJump jump\nHost *\n  IgnoreUnknown UseKeychain\n  UseKeychain yes\n");
     let nothing = serde_json::Value::Null;
     site.leads(&json!({"host": "inside", "port": nothing, "identityFile": nothing, "hostKeyId": nothing}));
     let (code, stdout, stderr) = site.run(&["run", "--", "echo", "through"]);
