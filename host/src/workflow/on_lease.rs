@@ -96,10 +96,7 @@ impl Held<'_> {
                 say(format!("{now}; trying again"));
                 told = now;
             }
-            tokio::select! {
-                coming = self.is_coming(&failure.error) => coming?,
-                number = Interrupts::next_of(interrupts) => return Err(Error::new(Exit::Signal(number), "interrupted")),
-            }
+            self.is_coming(&failure.error, interrupts).await?;
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
                 number = Interrupts::next_of(interrupts) => return Err(Error::new(Exit::Signal(number), "interrupted")),
@@ -108,15 +105,24 @@ impl Held<'_> {
     }
 
     /// Whether a lease that cannot be reached yet can still become so. Nothing is woken by asking.
-    async fn is_coming(&mut self, failed: &Error) -> Result<()> {
+    async fn is_coming(&mut self, failed: &Error, interrupts: &mut Option<&mut Interrupts>) -> Result<()> {
         if !self.has(Method::Resolve) {
             return Ok(());
         }
         let params = ResolveParams { lease: self.claim.lease.clone(), intent: Intent::Observe };
         let mut events = super::held::show_progress;
-        let ask = Ask { deadline: Some(LOOK), events: Some(&mut events), ..Ask::default() };
-        // A provider that cannot tell now says nothing about the lease.
-        let Ok(result) = self.ask(&params, ask).await else { return Ok(()) };
+        // The request is ended rather than dropped: whoever asks next must not get its answer.
+        let ask = Ask {
+            deadline: Some(LOOK),
+            interrupts: interrupts.as_deref_mut(),
+            relay: None,
+            events: Some(&mut events),
+        };
+        let Ok(result) = self.ask(&params, ask).await else {
+            // A provider that cannot tell now says nothing about the lease.
+            let exit = interrupts.as_ref().and_then(|interrupts| interrupts.exit());
+            return exit.map_or(Ok(()), |exit| Err(Error::new(exit, "interrupted")));
+        };
         if let Some(report) = &result.lease {
             self.record(report, false)?;
         }

@@ -253,3 +253,24 @@ fn a_provider_that_cannot_tell_meanwhile_is_asked_again() {
     assert_eq!((code, stdout.as_str()), (0, "up\n"), "{stderr}");
     site.nothing_is_left();
 }
+
+#[test]
+fn ctrl_c_while_the_provider_is_asked_ends_that_and_undoes_the_lease() {
+    let Some(mut site) = Site::new() else { return };
+    site.sshd.stop();
+    let (state, other) = (site.world.root().join("state"), site.world.root().join("other"));
+    fs::remove_file(&state).unwrap();
+    // Whoever reads it waits.
+    assert!(site.world.command("mkfifo").arg(&state).status().unwrap().success());
+    let child = spawn(&mut site.world.crabbox(&["run", "--provider", "away", "--", "true"]));
+    let reads = format!("cat {}", state.display());
+    wait_for("the question", || site.world.processes().iter().any(|line| line.trim() == reads));
+    fs::write(&other, "ready").unwrap();
+    fs::rename(&other, &state).unwrap();
+    let pid = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let (code, _, stderr) = end(child);
+    assert_eq!(code, 130, "{stderr}");
+    assert!(!stderr.contains("undoing it failed"), "{stderr}");
+    site.nothing_is_left();
+}
