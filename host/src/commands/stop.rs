@@ -54,7 +54,7 @@ pub(crate) async fn stop(host: &Host, args: StopArgs, selection: Selection) -> R
 }
 
 /// A lease with a run on it is not released, unless that is what is wanted.
-pub(super) fn free(host: &Host, claim: &Claim, force: bool) -> Result<()> {
+pub(in crate::commands) fn free(host: &Host, claim: &Claim, force: bool) -> Result<()> {
     let alive: Vec<&RunId> = claim.runs.keys().filter(|run| RunDir::is_alive(&host.paths, run)).collect();
     match alive.first() {
         Some(run) if !force => {

@@ -1,12 +1,15 @@
 //! Crews: leases of any provider as one named group. A crew is no thing of its own: it is there while a claim names it.
 //!
 //! `name` makes names comparable, `peers` asks who the members are and how each is reached, `matrix` says who of them
-//! reaches whom.
+//! reaches whom, `tag` is what its leases wear in a tailnet.
 
 mod matrix;
 mod name;
 mod peers;
+mod tag;
 
 pub(crate) use matrix::matrix;
 pub(crate) use name::{crew_name, label, ports};
 pub(crate) use peers::{Share, members, peers, render};
+#[expect(unused_imports, reason = "until leases join a tailnet")]
+pub(crate) use tag::tag;

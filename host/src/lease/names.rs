@@ -53,15 +53,7 @@ pub(crate) fn remote_name(id: &LeaseId, slug: &str) -> String {
 
 /// A slug as the user means it: lowercase, each run of anything but letters and digits one dash.
 pub(crate) fn normalise_slug(text: &str) -> Result<String> {
-    let mut slug = String::new();
-    for c in text.trim().to_lowercase().chars() {
-        if c.is_ascii_alphanumeric() {
-            slug.push(c);
-        } else if !slug.is_empty() && !slug.ends_with('-') {
-            slug.push('-');
-        }
-    }
-    let slug = slug.trim_end_matches('-').to_owned();
+    let slug = normalise(text);
     if slug.is_empty() {
         return Err(Error::usage(format!("`{}` is no slug", text.escape_debug()))
             .hint("a slug has letters, digits and dashes, such as `my-branch`"));
@@ -74,6 +66,19 @@ pub(crate) fn normalise_slug(text: &str) -> Result<String> {
         .hint("choose a shorter one"));
     }
     Ok(slug)
+}
+
+/// A text in lowercase, each run of anything but letters and digits one dash, and none at either end.
+pub(crate) fn normalise(text: &str) -> String {
+    let mut plain = String::new();
+    for c in text.to_lowercase().chars() {
+        if c.is_ascii_alphanumeric() {
+            plain.push(c);
+        } else if !plain.is_empty() && !plain.ends_with('-') {
+            plain.push('-');
+        }
+    }
+    plain.trim_end_matches('-').to_owned()
 }
 
 /// Whether a text is a slug as we make them.

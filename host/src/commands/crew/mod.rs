@@ -1,0 +1,32 @@
+//! `crabbox crew`: what is done with all members of a crew.
+
+mod peers;
+mod release;
+
+use clap::Subcommand;
+
+use self::peers::PeersArgs;
+use self::release::ReleaseArgs;
+pub(crate) use self::release::release_crew;
+use crate::crew::crew_name;
+use crate::error::{Error, Result};
+use crate::host::{Host, Selection};
+
+/// Look at a crew, and end it
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum CrewCommand {
+    Peers(PeersArgs),
+    Release(ReleaseArgs),
+}
+
+pub(crate) async fn crew(host: &Host, command: CrewCommand, selection: Selection) -> Result<u8> {
+    match command {
+        CrewCommand::Peers(args) => peers::peers(host, args).await.map(|()| 0),
+        CrewCommand::Release(args) => release::release(host, args, &selection).await.map(|()| 0),
+    }
+}
+
+/// A crew's name that is one.
+pub(crate) fn named(text: &str) -> Result<String> {
+    crew_name(text)?.ok_or_else(|| Error::usage("the crew's name is empty"))
+}

@@ -1,0 +1,81 @@
+//! `crabbox crew release`, and `stop --crew`.
+
+use clap::Args;
+use crabbox_protocol::records::Claim;
+
+use super::named;
+use crate::commands::{ProviderArgs, stop::free};
+use crate::crew::members;
+use crate::error::{Error, Result};
+use crate::host::{Host, Selection};
+use crate::output::{self, say};
+use crate::workflow::{Ending, Released, stop};
+
+/// Release every member of a crew
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReleaseArgs {
+    /// The crew
+    #[arg(value_name = "CREW")]
+    crew: String,
+
+    #[command(flatten)]
+    pub(crate) provider: ProviderArgs,
+
+    /// End the runs that are on the members first
+    #[arg(long)]
+    force: bool,
+
+    /// Delete them, also where their providers would only stop them
+    #[arg(long)]
+    delete: bool,
+}
+
+pub(super) async fn release(host: &Host, args: ReleaseArgs, selection: &Selection) -> Result<()> {
+    let crew = named(&args.crew)?;
+    let claims = members(host, &crew, args.provider.provider.as_deref())?;
+    let how = Ending { force: args.force, delete: args.delete };
+    release_crew(host, &crew, &claims, how, selection).await
+}
+
+/// Releases every member, one after the other. One that fails is named, and the rest is released all the same.
+pub(crate) async fn release_crew(
+    host: &Host,
+    crew: &str,
+    claims: &[Claim],
+    how: Ending,
+    selection: &Selection,
+) -> Result<()> {
+    if claims.is_empty() {
+        say(format!("crew {crew} has no members"));
+        return Ok(());
+    }
+    let leases = if claims.len() == 1 { "lease" } else { "leases" };
+    say(format!("releasing crew {crew}: {} {leases}", claims.len()));
+    let mut first = None;
+    for claim in claims {
+        let released = async {
+            free(host, claim, how.force)?;
+            let chosen = host.chosen_for_with(claim, selection).await?;
+            stop(host, chosen, claim, how).await
+        };
+        match released.await {
+            Ok(released) => {
+                let verb = if matches!(released, Released::Stopped) { "stopped" } else { "released" };
+                say(format!(
+                    "{verb} {} slug={} provider={}",
+                    claim.lease.id, claim.lease.slug, claim.provider
+                ));
+            }
+            Err(error) if matches!(error.exit, crate::Exit::Signal(_)) => return Err(error),
+            Err(error) => {
+                output::error(&error);
+                first.get_or_insert(error.exit);
+            }
+        }
+    }
+    match first {
+        None => Ok(()),
+        Some(exit) => Err(Error::new(exit, format!("not every member of crew {crew} was released"))
+            .hint(format!("`crabbox list --crew {crew}` shows what is left"))),
+    }
+}
