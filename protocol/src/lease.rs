@@ -139,6 +139,9 @@ pub struct Tailscale {
     pub auth_key_env: String,
     /// The name on the tailnet.
     pub hostname: String,
+    /// The control plane to log in to, an `http` or `https` URL. Absent: Tailscale's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_url: Option<String>,
 }
 
 /// The lease that was made.

@@ -10,6 +10,7 @@ mod ssh;
 mod status;
 mod stop;
 mod sync_plan;
+mod tailnet;
 mod warmup;
 
 pub(crate) use cleanup::{CleanupArgs, cleanup};
@@ -30,6 +31,7 @@ use std::time::Duration;
 use clap::Args;
 use crabbox_protocol::records::Owner;
 
+use self::tailnet::TailnetArgs;
 use crate::config::parse_duration;
 use crate::crew::{crew_name, label, ports};
 use crate::error::{Error, Result};
@@ -75,6 +77,9 @@ pub(crate) struct LeaseArgs {
     /// Say that others will want to reach this port of the new lease; can be repeated
     #[arg(long, value_name = "PORT", value_delimiter = ',')]
     expose: Vec<u16>,
+
+    #[command(flatten)]
+    tailnet: TailnetArgs,
 }
 
 impl LeaseArgs {
@@ -85,12 +90,14 @@ impl LeaseArgs {
             let role = label(&format!("{ROLE}={role}"));
             labels.extend([role.map_err(|problem| Error::usage(format!("`--role`: {problem}")))?]);
         }
+        let crew = self.crew.as_deref().map(crew_name).transpose()?.flatten();
         Ok(Wish {
+            tailscale: self.tailnet.wish(host, crew.as_deref())?,
             slug: self.slug.as_deref().map(normalise_slug).transpose()?,
             owner,
             ttl_ms: ms(host.settings.ttl.value),
             idle_timeout_ms: ms(host.settings.idle_timeout.value),
-            crew: self.crew.as_deref().map(crew_name).transpose()?.flatten(),
+            crew,
             labels,
             expose: ports(&self.expose)?,
         })
@@ -105,7 +112,7 @@ impl LeaseArgs {
             ("--lease-label", !self.lease_label.is_empty()),
             ("--expose", !self.expose.is_empty()),
         ];
-        flags.into_iter().find_map(|(flag, given)| given.then_some(flag))
+        flags.into_iter().find_map(|(flag, given)| given.then_some(flag)).or(self.tailnet.given())
     }
 }
 

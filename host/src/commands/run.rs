@@ -84,7 +84,7 @@ pub(crate) struct RunArgs {
 }
 
 /// Checks everything that can be checked, then runs.
-pub(crate) async fn run(host: &Host, args: RunArgs, selection: Selection) -> Result<u8> {
+pub(crate) async fn run(host: &Host, args: RunArgs, mut selection: Selection) -> Result<u8> {
     let command = command(&args)?;
     let wish = args.lease.wish(host, if args.keep { Owner::User } else { Owner::Run })?;
     if let (Some(_), Some(flag)) = (&args.id, args.lease.given()) {
@@ -92,6 +92,7 @@ pub(crate) async fn run(host: &Host, args: RunArgs, selection: Selection) -> Res
             "`{flag}` is about a new lease, and `--id` uses one that is there"
         )));
     }
+    selection.lend(wish.tailscale.as_ref());
     let found = args.id.as_deref().map(|id| host.claims().find(id, selection.explicit())).transpose();
     let claim = match found {
         Ok(claim) => claim,
@@ -116,6 +117,7 @@ pub(crate) async fn run(host: &Host, args: RunArgs, selection: Selection) -> Res
     if chosen.manifest.lifecycle == Lifecycle::OneShot {
         refuse_for_one_shot(&args, &chosen.name)?;
     }
+    wish.fits(host, &chosen)?;
     let repository = if args.no_sync { None } else { Some(find_root(host.env.cwd())?) };
     let (exclude, include) = (&host.settings.sync_exclude.value, &host.settings.sync_include.value);
     let filter = match &repository {
@@ -136,7 +138,7 @@ pub(crate) async fn run(host: &Host, args: RunArgs, selection: Selection) -> Res
     let job = command.map(|command| Job { command, env: forwarded.vars, timeout: args.timeout });
     let lease = match claim {
         Some(claim) => LeasePlan::Existing(Box::new(claim)),
-        None => LeasePlan::New(wish),
+        None => LeasePlan::New(Box::new(wish)),
     };
     let plan = RunPlan {
         selection,

@@ -20,8 +20,9 @@ pub(crate) struct WarmupArgs {
     pub(crate) lease: LeaseArgs,
 }
 
-pub(crate) async fn warmup(host: &Host, args: WarmupArgs, selection: Selection) -> Result<()> {
+pub(crate) async fn warmup(host: &Host, args: WarmupArgs, mut selection: Selection) -> Result<()> {
     let wish = args.lease.wish(host, Owner::User)?;
+    selection.lend(wish.tailscale.as_ref());
     let chosen = selection.choose(host).await?;
     check_manifest(&chosen)?;
     if chosen.manifest.lifecycle == Lifecycle::OneShot {
@@ -31,6 +32,7 @@ pub(crate) async fn warmup(host: &Host, args: WarmupArgs, selection: Selection) 
         ))
         .hint("use `crabbox run`, which brings everything that it needs"));
     }
+    wish.fits(host, &chosen)?;
     // Outside a repository a lease belongs to none until one uses it.
     let root = find_root(host.env.cwd()).ok();
     warm_up(host, &selection, chosen, &wish, root).await

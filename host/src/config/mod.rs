@@ -21,7 +21,9 @@ mod source;
 mod value;
 
 pub(crate) use duration::parse as parse_duration;
-pub(crate) use env_forward::{Credentials, Forwarded, forward, matches as matches_variable};
+pub(crate) use env_forward::{
+    Credentials, Forwarded, forward, is_variable_name, matches as matches_variable,
+};
 pub(crate) use environment::Env;
 pub(crate) use files::{Files, repository_root, small_text};
 pub(crate) use flags::{FlagValues, args as flag_args, secrets_help, values as flag_values};

@@ -6,9 +6,9 @@
 mod matrix;
 mod name;
 mod peers;
-#[expect(dead_code, reason = "until leases join a tailnet")]
 mod tag;
 
 pub(crate) use matrix::matrix;
 pub(crate) use name::{crew_name, label, ports};
 pub(crate) use peers::{Share, members, peers, render};
+pub(crate) use tag::tag;

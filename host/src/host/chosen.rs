@@ -29,6 +29,8 @@ pub(crate) struct Chosen {
     pub(crate) env: Vec<(OsString, OsString)>,
     /// The variables that its configuration asks for.
     pub(crate) pass: BTreeSet<String>,
+    /// The variable that it gets for a new lease alone.
+    pub(crate) lent: Option<String>,
     /// What claims record of it.
     pub(crate) plugin: ClaimPlugin,
     /// The flags that a printed stop command repeats.
@@ -71,6 +73,7 @@ impl Chosen {
         Ok(Self {
             env: host.plugins.environment(&name, &known.manifest, &resolved.pass),
             pass: resolved.pass,
+            lent: None,
             plugin: ClaimPlugin {
                 version: known.manifest.version.clone(),
                 path: found.path.to_string_lossy().into_owned(),
@@ -82,6 +85,14 @@ impl Chosen {
             release_flags: resolved.release_flags,
             manifest: known.manifest,
         })
+    }
+
+    /// Adds a variable to the environment that it gets.
+    pub(super) fn lend(&mut self, host: &Host, name: &str) {
+        let value = host.env.get(name).map(|value| (OsString::from(name), value.to_owned()));
+        self.env.retain(|(known, _)| known != name);
+        self.env.extend(value);
+        self.lent = Some(name.to_owned());
     }
 
     /// Starts the plugin and configures it. Everything that is wrong with the configuration is one error.

@@ -66,7 +66,8 @@ impl Host {
     /// Which of this process's variables the command gets.
     pub(crate) fn forward(&self, chosen: &Chosen, allow: &[String]) -> Result<Forwarded> {
         let schema = Schema::of(&chosen.manifest);
-        let own = credential_names(&chosen.name, &schema, Some(&chosen.params.config));
+        let mut own = credential_names(&chosen.name, &schema, Some(&chosen.params.config));
+        own.extend(chosen.lent.clone());
         let others = || self.plugins.credentials_of_others(&chosen.name);
         let credentials = Credentials { own: &own, others: &others };
         forward(&chosen.name, &self.env, &self.settings.env_allow, allow, &credentials)

@@ -1,6 +1,6 @@
 //! Which provider the user chose, and what was said to it on the command line.
 
-use crabbox_protocol::ConfigureResult;
+use crabbox_protocol::{ConfigureResult, Tailscale};
 
 use super::{Chosen, Host};
 use crate::config::{FlagValues, Source};
@@ -13,6 +13,7 @@ pub(crate) struct Selection {
     name: String,
     source: Source,
     flags: FlagValues,
+    lent: Option<String>,
     none: FlagValues,
 }
 
@@ -20,7 +21,7 @@ impl Selection {
     /// `name` is the provider whose flags were parsed; the settings say why it is that one.
     pub(crate) fn new(host: &Host, name: &str, flags: FlagValues) -> Self {
         let source = host.settings.provider.source.clone();
-        Self { name: name.to_owned(), source, flags, none: FlagValues::default() }
+        Self { name: name.to_owned(), source, flags, lent: None, none: FlagValues::default() }
     }
 
     /// The provider's name.
@@ -43,9 +44,18 @@ impl Selection {
         if provider == self.name { &self.flags } else { &self.none }
     }
 
+    /// Has the plugin of a new lease see the variable that holds the tailnet's auth key. The command never does.
+    pub(crate) fn lend(&mut self, tailscale: Option<&Tailscale>) {
+        self.lent = tailscale.map(|tailscale| tailscale.auth_key_env.clone());
+    }
+
     /// The provider with today's configuration.
     pub(crate) async fn choose(&self, host: &Host) -> Result<Chosen> {
-        Chosen::from_config(host, &self.name, &self.flags).await
+        let mut chosen = Chosen::from_config(host, &self.name, &self.flags).await?;
+        if let Some(name) = &self.lent {
+            chosen.lend(host, name);
+        }
+        Ok(chosen)
     }
 
     /// Starts the plugin of a new lease. One that says something else about itself than the cache did is

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crabbox_protocol::records::{Claim, ClaimState, Owner};
 use crabbox_protocol::{
-    AcquireParams, Intent, LeaseReport, LeaseState, Method, ReleaseReason, ResolveParams,
+    AcquireParams, Intent, LeaseReport, LeaseState, Method, ReleaseReason, ResolveParams, Tailscale, feature,
 };
 use jiff::Timestamp;
 
@@ -13,8 +13,10 @@ use super::on_lease::NEW;
 use super::release::{Released, Watch};
 use super::{after, patiently, shown};
 use crate::error::{Error, Result};
+use crate::exit::Exit;
 use crate::fault::{Fault, pass};
-use crate::output::{foreign, say};
+use crate::host::{Chosen, Host};
+use crate::output::{foreign, hide, say};
 use crate::provider::{Ask, Event, Interrupts, ProviderError};
 
 /// What a new lease is to be.
@@ -34,13 +36,34 @@ pub(crate) struct Wish {
     pub(crate) labels: BTreeMap<String, String>,
     /// The ports that others will want to reach.
     pub(crate) expose: Vec<u16>,
+    /// How it joins a tailnet, its name there apart.
+    pub(crate) tailscale: Option<Tailscale>,
+}
+
+impl Wish {
+    /// Whether the provider can make it, and has what it needs for it.
+    pub(crate) fn fits(&self, host: &Host, chosen: &Chosen) -> Result<()> {
+        let Some(tailscale) = &self.tailscale else { return Ok(()) };
+        if !chosen.manifest.feature(feature::TAILSCALE) {
+            let message = format!("`--tailscale` is not supported for provider={}", chosen.name);
+            return Err(Error::usage(message)
+                .hint("leave it out; `crabbox plugins list --feature tailscale` shows who can"));
+        }
+        let name = &tailscale.auth_key_env;
+        let key = host.env.get(name).ok_or_else(|| {
+            Error::new(Exit::Auth, format!("`--tailscale` needs an auth key, and {name} is not set"))
+                .hint(format!("set {name}, or name another variable with `--tailscale-auth-key-env`"))
+        })?;
+        hide(&key.to_string_lossy());
+        Ok(())
+    }
 }
 
 impl Held<'_> {
     /// Asks for the lease whose claim says `acquiring`. On an error there is nothing left, or the claim
     /// stays and the error says what to do.
-    pub(crate) async fn acquire(mut self, interrupts: &mut Interrupts) -> Result<Self> {
-        let params = acquire_params(&self.claim);
+    pub(crate) async fn acquire(mut self, wish: &Wish, interrupts: &mut Interrupts) -> Result<Self> {
+        let params = acquire_params(&self.claim, wish.tailscale.as_ref());
         let (claims, id) = (self.host.claims(), self.claim.lease.id.clone());
         let base = self.claim.clone();
         let mut early = None;
@@ -157,7 +180,7 @@ impl Held<'_> {
         match believed(result.state, &self.claim, &self.configured) {
             LeaseState::Missing => Ok(false),
             LeaseState::Unknown | LeaseState::Ambiguous => Err(Error::new(
-                crate::Exit::NotFound,
+                Exit::NotFound,
                 format!(
                     "provider `{}` cannot tell whether lease {} exists",
                     self.claim.provider, self.claim.lease.id
@@ -186,7 +209,8 @@ fn created_nothing(error: &ProviderError) -> bool {
     }
 }
 
-fn acquire_params(claim: &Claim) -> AcquireParams {
+fn acquire_params(claim: &Claim, tailscale: Option<&Tailscale>) -> AcquireParams {
+    let hostname = format!("crabbox-{}", claim.lease.slug);
     AcquireParams {
         lease: claim.lease.clone(),
         target: claim.target.clone(),
@@ -195,6 +219,6 @@ fn acquire_params(claim: &Claim) -> AcquireParams {
         idle_timeout_ms: claim.idle_timeout_ms,
         expires_at: claim.ttl_ms.map(|ttl| after(claim.created_at, ttl)),
         expose: claim.expose.clone(),
-        tailscale: None,
+        tailscale: tailscale.map(|tailscale| Tailscale { hostname, ..tailscale.clone() }),
     }
 }

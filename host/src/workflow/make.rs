@@ -71,7 +71,7 @@ pub(super) async fn make<'a>(
     };
     let mut held = Held::new(host, chosen, lock, claim);
     (held.session, held.run) = (Some(session), run);
-    held.acquire(interrupts).await
+    held.acquire(wish, interrupts).await
 }
 
 /// Starts and configures the plugin, and writes the claim. Nothing exists at the provider yet.
@@ -90,6 +90,10 @@ async fn prepare(
         Ok(Locks { lease: Some(lock.for_guard()?), run: run.map(RunDir::for_guard).transpose()?.flatten() })
     };
     let (chosen, session, configured) = selection.connect(host, chosen, locks).await?;
+    if let Err(error) = wish.fits(host, &chosen) {
+        session.close().await;
+        return Err(error);
+    }
     let mut claim = new_claim(&chosen, &configured, wish, repo_root, id);
     match host.claims().create(&mut claim, wish.slug.as_deref()) {
         Ok(()) => Ok((chosen, session, claim)),

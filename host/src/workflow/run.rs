@@ -58,7 +58,7 @@ pub(crate) enum LeasePlan {
     /// One that is there.
     Existing(Box<Claim>),
     /// A new one.
-    New(Wish),
+    New(Box<Wish>),
 }
 
 /// Runs the plan and returns what to exit with. Errors after the lease is there are printed here, because
