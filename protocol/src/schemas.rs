@@ -133,6 +133,7 @@ pub fn all() -> Vec<(String, Schema)> {
         "timing", "Output of `crabbox run --timing-json`", records::Timing;
         "leases", "Output of `crabbox list --json`", records::LeaseRows;
         "status", "Output of `crabbox status --json`", records::StatusRow;
+        "status-crew", "Output of `crabbox status --crew --json`", records::StatusRows;
         "crew-peers", "Output of `crabbox crew peers --json`", records::CrewPeers;
         "plugins", "Output of `crabbox plugins list --json`", records::PluginRows;
         "plugin", "Output of `crabbox plugins describe --json`", records::PluginDescription;

@@ -10,5 +10,5 @@ mod tag;
 
 pub(crate) use matrix::matrix;
 pub(crate) use name::{crew_name, label, ports};
-pub(crate) use peers::{Share, members, peers, render};
+pub(crate) use peers::{AT_ONCE, Share, members, peers, render};
 pub(crate) use tag::tag;

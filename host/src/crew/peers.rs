@@ -22,7 +22,7 @@ use crate::workflow::same_scope;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many providers are asked at once.
-const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 
 /// A port to be published on every member.
 #[derive(Debug, Clone, Copy)]

@@ -83,6 +83,11 @@ pub struct StatusRow {
     pub message: Option<String>,
 }
 
+/// What `crabbox status --crew --json` prints: the members by slug and then by lease.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct StatusRows(pub Vec<StatusRow>);
+
 /// What `crabbox doctor --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DoctorReport {

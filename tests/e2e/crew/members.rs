@@ -3,7 +3,7 @@
 use crabbox_tests::World;
 use serde_json::json;
 
-use crate::support::{assert_has, claim};
+use crate::support::{assert_fits, assert_has, claim};
 
 #[test]
 fn a_lease_is_what_its_flags_said_and_found_by_its_crew_however_that_is_written() {
@@ -70,6 +70,49 @@ fn what_is_wrong_with_a_crew_is_said_before_anything_is_made() {
         assert_has(&stderr, &[&format!("`{}` is about a new lease", flag[0])]);
     }
     world.ok(&["stop", "there"]);
+}
+
+#[test]
+fn the_status_of_a_crew_is_that_of_each_member_and_one_that_cannot_be_asked_is_named() {
+    let world = World::new();
+    let says = r#"acquire) ok '{"lease":{}}' ;; run) ok '{"exitCode":0}' ;; release) ok '{"outcome":"released"}' ;;
+resolve) ANSWER ;;"#;
+    let provider = |name: &str, answer: &str| {
+        let methods = json!({"methods": ["acquire", "run", "release", "resolve"]});
+        world.provider(name, &methods, &says.replace("ANSWER", answer));
+        world.ok(&["warmup", "--provider", name, "--slug", name, "--crew", "team"]);
+    };
+    world.ok(&["warmup", "--slug", "here", "--crew", "team"]);
+    world.ok(&["warmup", "--slug", "other"]);
+    provider("coming", r#"ok '{"state":"starting","message":"in a minute"}'"#);
+    let status = |more: &[&str]| {
+        let (code, stdout, stderr) = world.run(&[&["status", "--crew", "Team"], more].concat());
+        (code, stdout, stderr)
+    };
+    let (code, stdout, stderr) = status(&["--json"]);
+    let rows: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_fits("status-crew", &rows);
+    let of = |row: &serde_json::Value| (row["slug"].clone(), row["state"].clone(), row["ready"].clone());
+    let shown: Vec<_> = rows.as_array().unwrap().iter().map(of).collect();
+    let expected =
+        [(json!("coming"), json!("starting"), json!(false)), (json!("here"), json!("ready"), json!(true))];
+    assert_eq!((code, shown.as_slice()), (0, &expected[..]), "{stderr}");
+    let (code, _, stderr) = status(&["--wait", "--wait-timeout", "1ms"]);
+    assert_eq!(code, 5, "{stderr}");
+    assert_has(&stderr, &["lease coming is not ready: it is starting"]);
+    provider("broken", r#"no "it is stuck" '{"kind":"provider"}'"#);
+    let (code, stdout, stderr) = status(&[]);
+    assert_eq!(code, 1, "{stderr}");
+    assert_has(
+        &stdout,
+        &["slug=broken", "state=unknown", "it is stuck", "slug=coming", "slug=here", "ready=true"],
+    );
+    assert!(!stdout.contains("slug=other"));
+    let (code, stdout, stderr) = world.run(&["status", "--crew", "nobody"]);
+    assert_eq!((code, stdout.as_str()), (0, ""));
+    assert_has(&stderr, &["crew nobody has no members"]);
+    world.ok(&["stop", "--crew", "team"]);
+    world.ok(&["stop", "other"]);
 }
 
 #[test]
