@@ -2,4 +2,5 @@
 
 mod members;
 mod peers;
+mod share;
 mod tailnet;

@@ -7,8 +7,10 @@ mod matrix;
 mod name;
 mod peers;
 mod tag;
+mod unshare;
 
 pub(crate) use matrix::matrix;
 pub(crate) use name::{crew_name, label, ports};
 pub(crate) use peers::{AT_ONCE, Share, members, peers, render};
 pub(crate) use tag::tag;
+pub(crate) use unshare::unshare;

@@ -42,6 +42,7 @@ pub(crate) const HOST_FLAGS: &[&str] = &[
     "no-sync",
     "plugin",
     "probe",
+    "port",
     "provider",
     "reclaim",
     "refresh",

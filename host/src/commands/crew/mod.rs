@@ -2,12 +2,14 @@
 
 mod peers;
 mod release;
+mod unshare;
 
 use clap::Subcommand;
 
 use self::peers::PeersArgs;
 use self::release::ReleaseArgs;
 pub(crate) use self::release::release_crew;
+use self::unshare::UnshareArgs;
 use crate::crew::crew_name;
 use crate::error::{Error, Result};
 use crate::host::{Host, Selection};
@@ -17,12 +19,14 @@ use crate::host::{Host, Selection};
 pub(crate) enum CrewCommand {
     Peers(PeersArgs),
     Release(ReleaseArgs),
+    Unshare(UnshareArgs),
 }
 
 pub(crate) async fn crew(host: &Host, command: CrewCommand, selection: Selection) -> Result<u8> {
     match command {
         CrewCommand::Peers(args) => peers::peers(host, args).await.map(|()| 0),
         CrewCommand::Release(args) => release::release(host, args, &selection).await.map(|()| 0),
+        CrewCommand::Unshare(args) => unshare::unshare(host, args).await.map(|()| 0),
     }
 }
 

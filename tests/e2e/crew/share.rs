@@ -1,0 +1,90 @@
+//! Ports that are published on request, and taken back.
+
+use crabbox_tests::World;
+use serde_json::{Value, json};
+
+use crate::support::{assert_fits, assert_has, claim};
+
+/// A provider that publishes a port when it is asked to, and writes down what it is asked.
+fn provider(world: &World, name: &str, unbridge: &str) {
+    let manifest = json!({
+        "transports": ["url"], "methods": ["acquire", "run", "release", "bridge", "unbridge"],
+    });
+    let ready = r#"{"state":"ready","transport":"url","endpoint":"https://a.example","targets":[
+        {"port":80,"url":"https://a.example","id":"pub-1","expiresAt":"2999-01-01T00:00:00Z"}]}"#;
+    let (asked, ready) = (world.root().join(format!("asked.{name}")), ready.replace('\n', ""));
+    let cases = format!(
+        r#"acquire) ok '{{"lease":{{}}}}' ;; run) ok '{{"exitCode":0}}' ;; release) ok '{{"outcome":"released"}}' ;;
+bridge) printf '%s\n' "$line" >>{asked}; case $line in
+    *'"publish":true'*) ok '{ready}' ;; *) ok '{{"state":"unsupported","transport":"none"}}' ;; esac ;;
+unbridge) printf '%s\n' "$line" >>{asked}; {unbridge} ;;"#,
+        asked = asked.display()
+    );
+    world.provider(name, &manifest, &cases);
+}
+
+fn asked(world: &World, name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(world.root().join(format!("asked.{name}"))).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn methods(world: &World, name: &str) -> Vec<(String, Value)> {
+    let of =
+        |request: Value| (request["method"].as_str().unwrap().to_owned(), request["params"]["port"].clone());
+    asked(world, name).into_iter().map(of).collect()
+}
+
+#[test]
+fn a_port_is_published_when_it_is_asked_for_and_taken_back_the_same_way() {
+    let world = World::new();
+    provider(&world, "edge", r#"ok '{"outcome":"released"}'"#);
+    world.ok(&["warmup", "--provider", "edge", "--slug", "one", "--crew", "team"]);
+    let peers = |more: &[&str]| {
+        let peers = world.json(&[&["crew", "peers", "--crew", "team", "--json"], more].concat());
+        assert_fits("crew-peers", &peers);
+        peers["members"][0].clone()
+    };
+    assert_eq!(peers(&[])["transport"], "none");
+    let row = peers(&["--share-port", "80", "--share-ttl", "2h"]);
+    assert_eq!((&row["transport"], &row["targets"][0]["id"]), (&json!("url"), &json!("pub-1")));
+    let published = asked(&world, "edge")[1].clone();
+    assert_fits("bridge.request", &published);
+    assert_eq!(published["params"]["ttlMs"], 7_200_000);
+    assert_eq!(peers(&[])["endpoint"], "https://a.example", "it is remembered");
+    // A port that is not published stays as it is.
+    let (code, _, stderr) = world.run(&["crew", "unshare", "team", "--port", "81"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(claim(&world).1["endpoints"][0]["id"], "pub-1");
+    let (code, _, stderr) = world.run(&["crew", "unshare", "Team"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_has(&stderr, &["taken back: slug=one provider=edge"]);
+    assert!(claim(&world).1.get("endpoints").is_none(), "{}", claim(&world).1);
+    let last = asked(&world, "edge").pop().unwrap();
+    assert_fits("unbridge.request", &last);
+    assert_eq!(
+        methods(&world, "edge"),
+        [("bridge", None), ("bridge", Some(80)), ("unbridge", Some(81)), ("unbridge", None)]
+            .map(|(method, port): (&str, Option<u16>)| (method.to_owned(), json!(port)))
+    );
+    world.ok(&["stop", "one"]);
+}
+
+#[test]
+fn what_cannot_be_taken_back_is_named_and_the_rest_is() {
+    let world = World::new();
+    provider(&world, "edge", r#"ok '{"outcome":"absent"}'"#);
+    provider(&world, "stuck", r#"no "it is stuck" '{"kind":"provider"}'"#);
+    for name in ["edge", "stuck", "local"] {
+        world.ok(&["warmup", "--provider", name, "--slug", name, "--crew", "team"]);
+    }
+    world.ok(&["crew", "peers", "--crew", "team", "--share-port", "80"]);
+    let (code, _, stderr) = world.run(&["crew", "unshare", "team"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert_has(&stderr, &["it is stuck", "lease stuck", "not everything of crew team was taken back"]);
+    assert_eq!(methods(&world, "edge").len(), 2);
+    assert_eq!(world.run(&["crew", "unshare", "team", "--port", "0"]).0, 2);
+    let (code, _, stderr) = world.run(&["crew", "unshare", "team", "--provider", "edge"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_has(&stderr, &["crew team has nothing published"]);
+    world.ok(&["crew", "release", "team"]);
+}
