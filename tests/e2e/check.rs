@@ -43,7 +43,7 @@ fn assert_passes(report: &Value, code: i32) {
 
 #[test]
 fn the_providers_that_come_along_pass() {
-    for plugin in ALL {
+    for plugin in ALL.into_iter().chain([Plugin::Tailnet]) {
         let Some(world) = World::with(plugin) else { continue };
         let path = match plugin {
             Plugin::Local => binary("crabbox-provider-local"),
@@ -60,7 +60,7 @@ fn the_providers_that_come_along_pass() {
 
 #[test]
 fn a_real_lease_is_made_by_name_and_released() {
-    for plugin in ALL {
+    for plugin in ALL.into_iter().chain([Plugin::Tailnet]) {
         let Some(world) = World::with(plugin) else { continue };
         let (code, report) = report(&world, Path::new(plugin.name()), &["--live"]);
         assert_passes(&report, code);

@@ -22,6 +22,8 @@ pub enum Plugin {
     Python,
     /// In POSIX sh and jq, output by path.
     Sh,
+    /// In Python, too; its leases can join a tailnet.
+    Tailnet,
     /// The one that misbehaves, in Rust without the kit.
     Rude,
 }
@@ -33,6 +35,7 @@ impl Plugin {
             Self::Local => "local",
             Self::Python => "pydir",
             Self::Sh => "shdir",
+            Self::Tailnet => "tailnet",
             Self::Rude => "rude",
         }
     }
@@ -43,6 +46,7 @@ impl Plugin {
             Self::Local => world.state().join("local"),
             Self::Python => world.home().join(".local/state/crabbox-pydir"),
             Self::Sh => world.home().join(".local/state/crabbox-shdir"),
+            Self::Tailnet => world.home().join(".local/state/crabbox-tailnet"),
             Self::Rude => world.bin().join(".rude/leases"),
         }
     }
@@ -82,9 +86,9 @@ impl World {
         let world = Self::new();
         match plugin {
             Plugin::Local => {}
-            Plugin::Python => {
+            Plugin::Python | Plugin::Tailnet => {
                 symlink(tool("python3")?, world.bin().join("python3")).expect("a link can be made");
-                world.install(&providers.join("python/crabbox-provider-pydir"));
+                world.install(&providers.join("python").join(format!("crabbox-provider-{}", plugin.name())));
             }
             Plugin::Sh => {
                 symlink(tool("jq")?, world.bin().join("jq")).expect("a link can be made");

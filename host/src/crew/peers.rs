@@ -1,28 +1,18 @@
-//! Who the members of a crew are, and how each is reached. What is recorded in a claim counts; where nothing is, the
-//! provider is asked, all of them at once and each within its time. One that fails costs its own rows and no others.
+//! Who the members of a crew are, and how each is reached. What is recorded in a claim counts, and then nobody is asked;
+//! where nothing is, the provider is. One that fails costs its own rows and no others.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crabbox_protocol::records::{Claim, ClaimState, CrewPeer, PeerBridge, PeerTransport};
-use crabbox_protocol::{BridgeParams, BridgeResult, BridgeState, BridgeTarget, Endpoint, Method, Transport};
+use crabbox_protocol::{BridgeResult, BridgeState, BridgeTarget, Endpoint, Method, Transport};
 use jiff::Timestamp;
-use tokio::time::timeout;
 
+use super::ask::ask;
 use super::crew_name;
 use crate::commands::ROLE;
-use crate::error::{Error, Result};
-use crate::host::{Chosen, Host};
-use crate::join::join;
+use crate::error::Result;
+use crate::host::Host;
 use crate::output::foreign;
-use crate::provider::{Ask, Locks};
-use crate::workflow::same_scope;
-
-/// How long a provider may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How many providers are asked at once.
-pub(crate) const AT_ONCE: usize = 16;
 
 /// A port to be published on every member.
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +39,40 @@ pub(crate) fn members(host: &Host, crew: &str, provider: Option<&str>) -> Result
 
 /// How each of them is reached. Without `share` nothing is changed anywhere.
 pub(crate) async fn peers(host: &Host, crew: &str, claims: &[Claim], share: Option<Share>) -> Vec<CrewPeer> {
-    join(AT_ONCE, claims.iter().map(|claim| peer(host, crew, claim, share))).await
+    let mut declared: BTreeMap<&str, Vec<Transport>> = BTreeMap::new();
+    let mut rows: Vec<CrewPeer> = Vec::new();
+    for claim in claims {
+        let transports = declared.entry(&claim.provider).or_insert_with(|| declares(host, &claim.provider));
+        rows.push(recorded(crew, claim, transports));
+    }
+    let is_open = |row: &CrewPeer| {
+        row.transport != PeerTransport::Pending && (row.endpoint.is_none() || share.is_some())
+    };
+    let (open, known): (Vec<_>, Vec<_>) = rows.into_iter().zip(claims).partition(|(row, _)| is_open(row));
+    let asked: Vec<&Claim> = open.iter().map(|(_, claim)| *claim).collect();
+    let answers = ask(host, &asked, share).await;
+    let heard = open.into_iter().zip(answers).map(|((mut row, claim), answer)| {
+        if row.transports.is_empty() {
+            // By now it said what it declares.
+            row.transports = declares(host, &claim.provider);
+        }
+        match answer {
+            Ok(Some(answers)) => heard(host, row, claim, answers),
+            Ok(None) => by_ssh(row, claim, share),
+            Err(error) => {
+                let row = CrewPeer { bridge_state: Some(PeerBridge::Error), ..row };
+                let transport = if row.endpoint.is_some() { row.transport } else { PeerTransport::None };
+                unreached(row, transport, error.to_string())
+            }
+        }
+    });
+    let mut rows: Vec<CrewPeer> = known.into_iter().map(|(row, _)| row).chain(heard).collect();
+    rows.sort_by(|a, b| (&a.slug, a.lease_id.as_str()).cmp(&(&b.slug, b.lease_id.as_str())));
+    rows
 }
 
-async fn peer(host: &Host, crew: &str, claim: &Claim, share: Option<Share>) -> CrewPeer {
+/// A member as its claim has it.
+fn recorded(crew: &str, claim: &Claim, transports: &[Transport]) -> CrewPeer {
     let mut row = CrewPeer {
         slug: claim.lease.slug.clone(),
         lease_id: claim.lease.id.clone(),
@@ -60,7 +80,7 @@ async fn peer(host: &Host, crew: &str, claim: &Claim, share: Option<Share>) -> C
         crew: crew.to_owned(),
         role: claim.lease.labels.get(ROLE).cloned(),
         transport: PeerTransport::None,
-        transports: Vec::new(),
+        transports: transports.to_vec(),
         endpoint: None,
         labels: claim.lease.labels.clone(),
         note: None,
@@ -69,44 +89,21 @@ async fn peer(host: &Host, crew: &str, claim: &Claim, share: Option<Share>) -> C
         bridge_state: None,
     };
     row.labels.remove(ROLE);
-    let chosen = host.chosen_for(claim).await;
-    if let Ok(chosen) = &chosen {
-        row.transports = declared(chosen);
-    }
     known(&mut row, claim);
     if claim.stopped_at.is_some() || claim.state != ClaimState::Leased {
         let state = if claim.stopped_at.is_some() { "stopped" } else { claim.state.name() };
         return unreached(row, PeerTransport::Pending, format!("the lease is {state}"));
     }
-    if row.endpoint.is_some() && share.is_none() {
-        return row;
-    }
-    let asked = async {
-        let chosen = chosen?;
-        match chosen.manifest.has(Method::Bridge) {
-            true => ask(host, &chosen, claim, share).await.map(Some),
-            false => Ok(None),
-        }
-    };
-    let asked = timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
-        let after = humantime::format_duration(PATIENCE);
-        Err(Error::failure(format!("provider `{}` did not answer within {after}", claim.provider)))
-    });
-    match asked {
-        Ok(Some(answers)) => heard(host, row, claim, answers),
-        Ok(None) => by_ssh(row, claim, share),
-        Err(error) => {
-            let row = CrewPeer { bridge_state: Some(PeerBridge::Error), ..row };
-            let transport = if row.endpoint.is_some() { row.transport } else { PeerTransport::None };
-            unreached(row, transport, error.to_string())
-        }
-    }
+    row
 }
 
-/// What the provider declares, the best first: a tailnet, a URL, SSH.
-fn declared(chosen: &Chosen) -> Vec<Transport> {
-    let mut all: Vec<_> = chosen.manifest.transports.iter().copied().filter(|one| is_a_way(*one)).collect();
-    if !chosen.manifest.has(Method::Run) {
+/// What a provider declared when it was last asked, the best first: a tailnet, a URL, SSH. Nothing where that is not
+/// known; nobody is asked for it.
+fn declares(host: &Host, provider: &str) -> Vec<Transport> {
+    let Ok(found) = host.plugins.find(provider) else { return Vec::new() };
+    let Some(manifest) = host.plugins.remembered(&found) else { return Vec::new() };
+    let mut all: Vec<_> = manifest.transports.iter().copied().filter(|one| is_a_way(*one)).collect();
+    if !manifest.has(Method::Run) {
         all.push(Transport::Ssh);
     }
     all.sort_unstable();
@@ -128,6 +125,10 @@ fn known(row: &mut CrewPeer, claim: &Claim) {
     row.transport = shown(best.transport);
     row.endpoint = Some(best.endpoint.clone());
     row.targets = claim.endpoints.iter().filter(holds).filter_map(target).collect();
+    if row.transports.is_empty() {
+        // Its plugin is gone, or another one by now. This much it did declare.
+        row.transports = vec![best.transport];
+    }
 }
 
 fn target(endpoint: &Endpoint) -> Option<BridgeTarget> {
@@ -146,35 +147,6 @@ fn shown(transport: Transport) -> PeerTransport {
         Transport::Ssh => PeerTransport::Ssh,
         Transport::None | Transport::Unknown => PeerTransport::None,
     }
-}
-
-/// Asks about the port to be shared, else about each that was promised, else about the lease.
-async fn ask(host: &Host, chosen: &Chosen, claim: &Claim, share: Option<Share>) -> Result<Vec<BridgeResult>> {
-    let (mut session, configured) = chosen.connect(host, Locks::default()).await?;
-    let asked = async {
-        same_scope(claim, &configured.scope)?;
-        let mut ports: Vec<Option<u16>> = match share {
-            Some(share) => vec![Some(share.port)],
-            None => claim.expose.iter().copied().map(Some).collect(),
-        };
-        if ports.is_empty() {
-            ports.push(None);
-        }
-        let mut answers = Vec::new();
-        for port in ports {
-            let params = BridgeParams {
-                lease: claim.lease.clone(),
-                port,
-                publish: share.is_some(),
-                ttl_ms: share.map(|share| share.ttl_ms),
-            };
-            answers.push(session.call(&params, Ask::default()).await?);
-        }
-        Ok(answers)
-    };
-    let answers = asked.await;
-    session.close().await;
-    answers
 }
 
 /// Takes what the provider said, and notes in the claim what holds for a while.

@@ -104,6 +104,11 @@ impl Plugins {
         }
     }
 
+    /// What a plugin said about itself at another time, if that is remembered. Starts nothing.
+    pub(crate) fn remembered(&self, found: &Found) -> Option<Manifest> {
+        self.manifests.cached(found)?.outcome.ok()
+    }
+
     /// Asks a plugin again, before something that its cached manifest says becomes an error.
     pub(crate) async fn refresh(&self, found: &Found) -> Result<Known> {
         if let Some(answer) = self.answers.borrow().get(&found.path) {

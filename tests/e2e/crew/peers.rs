@@ -4,34 +4,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use crabbox_tests::{World, wait_for};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{assert_fits, assert_has, end, spawn};
-
-/// A provider that says of its leases what it is told to say.
-fn provider(world: &World, name: &str, manifest: &Value, bridge: &str) {
-    let mut all = json!({"methods": ["acquire", "run", "release", "bridge"]});
-    for (key, value) in manifest.as_object().unwrap() {
-        all[key] = value.clone();
-    }
-    let cases = format!(
-        r#"acquire) ok '{{"lease":{{}}}}' ;; run) ok '{{"exitCode":0}}' ;; release) ok '{{"outcome":"released"}}' ;;
-bridge) echo "$line" >>asked.{name}; {bridge} ;;"#
-    );
-    let cases = cases.replace("asked.", &format!("{}/asked.", world.root().display()));
-    world.provider(name, &all, &cases);
-}
-
-fn peers(world: &World, more: &[&str]) -> Value {
-    let peers = world.json(&[&["crew", "peers", "--crew", "team", "--json"], more].concat());
-    assert_fits("crew-peers", &peers);
-    peers["members"].clone()
-}
-
-fn asked(world: &World, name: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(world.root().join(format!("asked.{name}"))).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
+use super::{asked, listing, peers, provider};
+use crate::support::{assert_has, end, spawn};
 
 #[test]
 fn every_member_has_a_row_and_one_that_fails_costs_its_own() {
@@ -60,13 +36,8 @@ fn every_member_has_a_row_and_one_that_fails_costs_its_own() {
         world.ok(&["warmup", "--provider", name, "--slug", name, "--crew", "team", "--role", "r"]);
     }
     let rows = peers(&world, &[]);
-    let say = |row: &Value| {
-        let text = |key: &str| row[key].as_str().unwrap_or("-").to_owned();
-        [text("slug"), text("transport"), text("endpoint"), text("bridgeState")].join(" ")
-    };
-    let rows: Vec<_> = rows.as_array().unwrap().clone();
     assert_eq!(
-        rows.iter().map(say).collect::<Vec<_>>(),
+        listing(&rows),
         [
             "broken none - error",
             "hangs none - error",
@@ -83,7 +54,7 @@ fn every_member_has_a_row_and_one_that_fails_costs_its_own() {
     // Nothing was published, and what was said is remembered.
     assert!(asked(&world, "tail").iter().all(|request| request["params"]["publish"] == json!(false)));
     let before = asked(&world, "tail").len();
-    assert_eq!(say(&peers(&world, &["--provider", "tail"])[0]), "tail tailnet 100.64.0.7 -");
+    assert_eq!(listing(&peers(&world, &["--provider", "tail"])), ["tail tailnet 100.64.0.7 -"]);
     assert_eq!(asked(&world, "tail").len(), before, "it was not asked again");
     let (code, stdout, _) = world.run(&["doctor", "--crew", "team"]);
     assert_eq!(code, 0);
