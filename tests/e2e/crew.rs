@@ -1,9 +1,12 @@
 //! Crews: leases of any provider as one named group.
 
+mod five;
 mod members;
 mod peers;
 mod share;
+mod site;
 mod tailnet;
+mod talk;
 mod trouble;
 
 use crabbox_tests::World;

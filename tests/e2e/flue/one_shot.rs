@@ -16,9 +16,18 @@ fn world() -> World {
 #[test]
 fn flags_about_leases_are_refused_with_the_reason() {
     let world = world();
-    for flags in
-        [&["--keep"][..], &["--keep-on-failure"], &["--no-sync"], &["--full-resync"], &["--slug", "demo"]]
-    {
+    for flags in [
+        &["--keep"][..],
+        &["--keep-on-failure"],
+        &["--no-sync"],
+        &["--full-resync"],
+        &["--slug", "demo"],
+        &["--crew", "team"],
+        &["--role", "db"],
+        &["--lease-label", "a=b"],
+        &["--expose", "80"],
+        &["--tailscale"],
+    ] {
         let words = [&["run"], flags, &["--", "true"]].concat();
         let (code, stdout, stderr) = world.run(&words);
         assert_eq!((code, stdout.as_str()), (2, ""), "{flags:?}: {stderr}");
