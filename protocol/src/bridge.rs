@@ -1,4 +1,4 @@
-//! `bridge` and `unbridge`: how others reach a port of a lease. Provisional until crews work.
+//! `bridge` and `unbridge`: how others reach a port of a lease.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;

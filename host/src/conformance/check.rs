@@ -15,7 +15,7 @@ use super::report::CheckArgs;
 use super::rules::{self, Need, Rule};
 use super::talk::{Launch, SOON, Talk};
 use super::world::{Vars, World};
-use super::{cancel, configuration, handshake, lease, manifest, requests, run, ssh, sync};
+use super::{bridge, cancel, configuration, handshake, lease, manifest, requests, run, ssh, sync};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::provider::{Locks, Spawn};
@@ -100,6 +100,7 @@ impl<'h> Check<'h> {
         self.place = configuration::place(self).await?;
         lease::make(self).await;
         lease::check(self).await;
+        bridge::check(self).await;
         ssh::check(self).await;
         run::check(self).await;
         cancel::check(self).await;

@@ -4,6 +4,7 @@
 //! `configuration`, `lease`, `ssh`, `run`, `cancel`. `talk` is a conversation, strict where the host is lenient:
 //! each line is judged by `line`, and every verdict goes to the `ledger`. `world` is a home without a user.
 
+mod bridge;
 mod cancel;
 mod check;
 mod configuration;

@@ -163,6 +163,14 @@ rules! {
             "`put` places a file byte for byte, with its mode, and makes the directories on the way.";
         PUT_VERIFIES = "put-verifies", Must, "put", [Lease, Has(Method::Put)],
             "`put` refuses a file whose size or SHA-256 is not the announced one.";
+        BRIDGE = "bridge-answers", Must, "bridge-unbridge", [Lease, Has(Method::Bridge)],
+            "A way that is `ready` is one: it has a transport and leads somewhere, to the port that was asked about.";
+        BRIDGE_LOOKS = "bridge-only-looks", Must, "bridge-unbridge", [Lease, Has(Method::Bridge)],
+            "Without `publish`, `bridge` says the same in another process.";
+        UNBRIDGE_NOTHING = "unbridge-of-nothing", Must, "bridge-unbridge", [Lease, Has(Method::Unbridge)],
+            "Of a port that was never published, `unbridge` answers `absent`.";
+        PUBLISHED = "published-and-taken-back", Must, "bridge-unbridge", [Lease, Has(Method::Bridge), Has(Method::Unbridge), Live],
+            "Published twice, a port is in one place; it is taken back once.";
         SSH_SOUND = "ssh-is-a-way", Must, "leases-reached-by-ssh", [Lease, Ssh],
             "Without `run`, the lease has `ssh`: a user and a host that ssh takes for nothing else, and a directory.";
         SSH_REACHES = "ssh-reaches-the-lease", Must, "leases-reached-by-ssh", [Lease, Ssh, Live],

@@ -1,5 +1,6 @@
 //! Providers that break the protocol in one way each: they break the rules that they should, and no other.
 
+mod bridge;
 mod lease;
 mod line;
 mod requests;
