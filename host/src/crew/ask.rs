@@ -17,6 +17,7 @@ use super::peers::Share;
 use crate::error::{Error, Result};
 use crate::host::{Chosen, Host};
 use crate::join::{join, several};
+use crate::lease::LeaseLock;
 use crate::provider::{Ask, Locks, Session};
 use crate::workflow::same_scope;
 
@@ -134,8 +135,8 @@ impl<'a> Asked<'a> {
             }
             let (mut session, scope) = match standing.take() {
                 Some((session, scope, _)) => (session, scope),
-                None => match chosen.connect(self.host, Locks::default()).await {
-                    Ok((session, configured)) => (session, configured.scope),
+                None => match self.connect(&chosen, claim).await {
+                    Ok(connected) => connected,
                     Err(error) => {
                         self.without(&chosen, at, &error);
                         continue;
@@ -152,6 +153,17 @@ impl<'a> Asked<'a> {
         if let Some((session, ..)) = standing {
             session.close().await;
         }
+    }
+
+    /// Starts the plugin. What is published is published beside what runs on the lease, and not while somebody ends it.
+    async fn connect(&self, chosen: &Chosen, claim: &Claim) -> Result<(Session, String)> {
+        let mut locks = Locks::default();
+        if self.share.is_some() {
+            let lock = LeaseLock::shared(&self.host.paths, &claim.lease.id, || ()).await?;
+            locks.lease = Some(lock.for_guard()?);
+        }
+        let (session, configured) = chosen.connect(self.host, locks).await?;
+        Ok((session, configured.scope))
     }
 
     /// A plugin that cannot be talked to under a configuration is not tried again with each lease.

@@ -1,9 +1,9 @@
 //! Ports that are published on request, and taken back.
 
-use crabbox_tests::World;
+use crabbox_tests::{World, wait_for};
 use serde_json::{Value, json};
 
-use crate::support::{assert_fits, assert_has, claim};
+use crate::support::{assert_fits, assert_has, claim, end, spawn};
 
 /// A provider that publishes a port when it is asked to, and writes down what it is asked.
 fn provider(world: &World, name: &str, unbridge: &str) {
@@ -87,4 +87,28 @@ fn what_cannot_be_taken_back_is_named_and_the_rest_is() {
     assert_eq!(code, 0, "{stderr}");
     assert_has(&stderr, &["crew team has nothing published"]);
     world.ok(&["crew", "release", "team"]);
+}
+
+#[test]
+fn a_lease_does_not_end_while_a_port_of_it_is_published_or_taken_back() {
+    let world = World::new();
+    let log = world.root().join("log");
+    let manifest =
+        json!({"transports": ["url"], "methods": ["acquire", "run", "release", "bridge", "unbridge"]});
+    let cases = r#"acquire) ok '{"lease":{}}' ;; run) ok '{"exitCode":0}' ;;
+release) echo "$method" >>LOG; ok '{"outcome":"released"}' ;;
+bridge) echo begin >>LOG; sleep 1; echo end >>LOG; ok '{"state":"unsupported","transport":"none"}' ;;
+unbridge) echo begin >>LOG; sleep 1; echo end >>LOG; ok '{"outcome":"absent"}' ;;"#;
+    world.provider("slow", &manifest, &cases.replace("LOG", &log.display().to_string()));
+    for command in
+        [&["crew", "peers", "--crew", "team", "--share-port", "80"][..], &["crew", "unshare", "team"]]
+    {
+        world.ok(&["warmup", "--provider", "slow", "--slug", "one", "--crew", "team"]);
+        let child = spawn(&mut world.crabbox(command));
+        wait_for("it to begin", || log.exists());
+        world.ok(&["stop", "one"]);
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "begin\nend\nrelease\n", "{command:?}");
+        assert_eq!(end(child).0, 0, "{command:?}");
+        std::fs::remove_file(&log).unwrap();
+    }
 }
