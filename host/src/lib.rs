@@ -13,6 +13,7 @@ mod error;
 mod exit;
 mod fault;
 mod host;
+mod http;
 mod join;
 mod lease;
 mod output;

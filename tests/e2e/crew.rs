@@ -3,6 +3,8 @@
 mod five;
 mod members;
 mod peers;
+mod policy;
+mod probe;
 mod share;
 mod site;
 mod tailnet;

@@ -9,6 +9,7 @@ pub mod nomad;
 mod rude;
 mod script;
 pub mod sshd;
+pub mod tailnet;
 mod tools;
 mod world;
 

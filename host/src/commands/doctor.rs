@@ -1,16 +1,15 @@
 //! `crabbox doctor`
 
-use std::collections::BTreeMap;
+mod crew;
+mod policy;
+
 use std::os::unix::fs::PermissionsExt;
 
 use clap::Args;
-use crabbox_protocol::records::{DoctorReport, DoctorRow, PeerBridge};
+use crabbox_protocol::records::{DoctorReport, DoctorRow};
 use crabbox_protocol::{Check, CheckStatus, DoctorParams, Method};
 
-use serde_json::json;
-
 use super::ProviderArgs;
-use crate::crew::{matrix, members, peers};
 use crate::error::{Error, Result};
 use crate::host::{Chosen, Host, Selection};
 use crate::output::{self, foreign, table};
@@ -32,6 +31,10 @@ pub(crate) struct DoctorArgs {
     #[arg(long, alias = "pond", value_name = "NAME", conflicts_with = "id")]
     pub(crate) crew: Option<String>,
 
+    /// Look whether the URLs of the crew's members answer
+    #[arg(long, requires = "crew")]
+    pub(crate) bridge: bool,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -41,7 +44,8 @@ pub(crate) struct DoctorArgs {
 pub(crate) async fn doctor(host: &Host, args: DoctorArgs, selection: Selection) -> Result<u8> {
     let mut checks = vec![git(), state(host), config(host)];
     if let Some(crew) = &args.crew {
-        let matrix = crew_rows(host, &super::crew::named(crew)?, &args.provider, &mut checks).await?;
+        let crew = super::crew::named(crew)?;
+        let matrix = crew::rows(host, &crew, &args.provider, args.bridge, &mut checks).await?;
         return report(checks, args.json, &matrix);
     }
     let claim = args.id.as_deref().map(|id| host.claims().find(id, selection.explicit())).transpose()?;
@@ -66,48 +70,6 @@ fn report(checks: Vec<DoctorRow>, json: bool, more: &str) -> Result<u8> {
         output::data(&(render(&report) + more))?;
     }
     Ok(u8::from(!report.ok))
-}
-
-/// A crew's members and the matrix of who reaches whom. Returns the matrix for people.
-async fn crew_rows(
-    host: &Host,
-    crew: &str,
-    provider: &ProviderArgs,
-    checks: &mut Vec<DoctorRow>,
-) -> Result<String> {
-    let claims = members(host, crew, provider.provider.as_deref())?;
-    let peers = peers(host, crew, &claims, None).await;
-    let failing: Vec<_> = peers.iter().filter(|peer| peer.bridge_state == Some(PeerBridge::Error)).collect();
-    let matrix = matrix(&peers);
-    let mut details = BTreeMap::from([("members".to_owned(), json!(peers.len()))]);
-    for (transport, count) in &matrix.breakdown {
-        details.insert(format!("transport_{}", transport.name()), json!(count));
-    }
-    let (status, message) = match (peers.len(), failing.as_slice()) {
-        (0, _) => (CheckStatus::Skip, format!("crew {crew} has no members")),
-        (count, []) => (CheckStatus::Ok, format!("crew {crew} has {count} members")),
-        (count, [first, ..]) => {
-            let why = first.note.as_deref().unwrap_or_default();
-            let failed = failing.len();
-            (
-                CheckStatus::Warn,
-                format!("crew {crew} has {count} members, of which {failed} could not be asked: {why}"),
-            )
-        }
-    };
-    checks.push(DoctorRow { details, ..row("crew", status, message) });
-    for cell in &matrix.cells {
-        let details = BTreeMap::from([
-            ("from".to_owned(), json!(cell.from.name())),
-            ("to".to_owned(), json!(cell.to.name())),
-            ("reach".to_owned(), json!(cell.word())),
-        ]);
-        let message = format!("{} -> {}: {} ({})", cell.from.name(), cell.to.name(), cell.word(), cell.why);
-        // That some do not reach others is how it is, and no fault.
-        let status = if cell.status == CheckStatus::Ok { CheckStatus::Ok } else { CheckStatus::Warn };
-        checks.push(DoctorRow { details, ..row("crew-matrix", status, message) });
-    }
-    Ok(matrix.render(crew, peers.len()))
 }
 
 fn row(check: &str, status: CheckStatus, message: impl Into<String>) -> DoctorRow {

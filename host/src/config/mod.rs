@@ -36,6 +36,7 @@ pub(crate) use schema::{Key, Kind, Schema, plain};
 pub(crate) use settings::{HostFlags, PluginSettings, Settings};
 pub(crate) use show::{ShowArgs, show};
 pub(crate) use source::{Source, Sourced};
+pub(crate) use value::boolean;
 
 /// The provider when none is named: the one that needs nothing. No other is known by name.
 pub(crate) const DEFAULT_PROVIDER: &str = "local";

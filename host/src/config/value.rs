@@ -105,7 +105,7 @@ fn integer(text: &str) -> Result<Value, String> {
 }
 
 /// The ways in which people say yes and no.
-pub(super) fn boolean(text: &str) -> Result<bool, String> {
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),

@@ -14,6 +14,7 @@ use crate::output::foreign;
 pub(crate) const HOST_FLAGS: &[&str] = &[
     "all",
     "allow-env",
+    "bridge",
     "crew",
     "deadline",
     "delete",
