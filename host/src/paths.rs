@@ -43,6 +43,11 @@ impl Paths {
         self.state.join("locks")
     }
 
+    /// The directory of what stands for crews.
+    pub(crate) fn crews(&self) -> PathBuf {
+        self.state.join("crews")
+    }
+
     /// The directory of the host keys that providers' machines have shown.
     pub(crate) fn known_hosts(&self) -> PathBuf {
         self.state.join("known_hosts")

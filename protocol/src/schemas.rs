@@ -134,6 +134,7 @@ pub fn all() -> Vec<(String, Schema)> {
         "leases", "Output of `crabbox list --json`", records::LeaseRows;
         "status", "Output of `crabbox status --json`", records::StatusRow;
         "status-crew", "Output of `crabbox status --crew --json`", records::StatusRows;
+        "crew-connect", "Output of `crabbox crew connect --json`", records::CrewConnection;
         "crew-peers", "Output of `crabbox crew peers --json`", records::CrewPeers;
         "plugins", "Output of `crabbox plugins list --json`", records::PluginRows;
         "plugin", "Output of `crabbox plugins describe --json`", records::PluginDescription;

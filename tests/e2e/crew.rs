@@ -1,5 +1,6 @@
 //! Crews: leases of any provider as one named group.
 
+mod connect;
 mod five;
 mod members;
 mod peers;

@@ -25,6 +25,7 @@ const EXAMPLES: &[&str] = &[
     "crabbox-provider-recorded",
     "fake-coder",
     "minimal",
+    "talk",
 ];
 
 /// The directory of the executables. They are built by the first caller, unless `CRABBOX_TEST_BIN_DIR`

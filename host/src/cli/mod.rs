@@ -42,7 +42,7 @@ enum Command {
     SyncPlan(SyncPlanArgs),
     Cp(CpArgs),
     Cleanup(CleanupArgs),
-    /// Look at a crew of leases, and end it
+    /// Look at a crew of leases, connect to it, and end it
     #[command(subcommand, visible_alias = "pond")]
     Crew(CrewCommand),
     Doctor(DoctorArgs),

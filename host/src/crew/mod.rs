@@ -1,10 +1,11 @@
 //! Crews: leases of any provider as one named group. A crew is no thing of its own: it is there while a claim names it.
 //!
 //! `name` makes names comparable, `peers` says who the members are and how each is reached, `ask` asks their providers,
-//! `matrix` says who of them reaches whom, `tag` is what its leases wear in a tailnet, `policy` what is said of that tag
-//! there, `probe` looks whether URLs answer.
+//! `matrix` says who of them reaches whom, `connect` brings ports of members to this machine, `tag` is what its leases
+//! wear in a tailnet, `policy` what is said of that tag there, `probe` looks whether URLs answer.
 
 mod ask;
+pub(crate) mod connect;
 mod matrix;
 mod name;
 mod peers;

@@ -222,7 +222,10 @@ fn by_ssh(row: CrewPeer, claim: &Claim, share: Option<Share>) -> CrewPeer {
     let endpoint = Some(format!("ssh://{}@{}{port}", ssh.user, ssh.host));
     let proxied = !ssh.proxy_command.is_empty();
     let note = match (share, proxied) {
-        (Some(_), _) => Some("a port cannot be published: `crabbox crew connect` forwards it".to_owned()),
+        (Some(_), _) => Some(format!(
+            "a port cannot be published: `crabbox crew connect {}` forwards those of `--expose`",
+            row.crew
+        )),
         (None, true) => Some(format!("by a proxy: `crabbox ssh {}` has the command", row.slug)),
         (None, false) => row.note.clone(),
     };

@@ -53,7 +53,7 @@ impl LockFile {
     }
 
     /// Whether it is still the file of that name.
-    fn is_in_place(&self) -> bool {
+    pub(crate) fn is_in_place(&self) -> bool {
         let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
         let (ours, there) = (self.file.metadata().map(id), self.path.metadata().map(id));
         ours.is_ok_and(|ours| there.is_ok_and(|there| ours == there))
@@ -70,12 +70,12 @@ impl LockFile {
     }
 
     /// A copy of the descriptor, for a guard.
-    pub(super) fn share_with_guard(&self) -> io::Result<File> {
+    pub(crate) fn share_with_guard(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
     /// Removes the file and lets go.
-    pub(super) fn remove(self) {
+    pub(crate) fn remove(self) {
         let _ = std::fs::remove_file(&self.path);
         pass(Fault::LockRemoved);
     }

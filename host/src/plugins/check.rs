@@ -20,6 +20,7 @@ pub(crate) const HOST_FLAGS: &[&str] = &[
     "delete",
     "dir",
     "dry-run",
+    "export",
     "expose",
     "feature",
     "force",

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -23,6 +24,11 @@ pub(crate) const GUARD_ARGUMENT: &str = "__guard";
 /// How long a plugin may take to see the end of its input once the host is gone.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// This very program, also when the file that it was started from is another by now.
+pub(crate) fn own_program() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
+}
+
 /// A running guard, seen from the host.
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -36,9 +42,7 @@ impl Guard {
         let stdio = |lock: &Option<File>| -> io::Result<Stdio> {
             lock.as_ref().map_or_else(|| Ok(Stdio::null()), |file| file.try_clone().map(Stdio::from))
         };
-        let program =
-            if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe()? };
-        let child = Command::new(program)
+        let child = Command::new(own_program()?)
             .arg(GUARD_ARGUMENT)
             .env_clear()
             .current_dir("/")

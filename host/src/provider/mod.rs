@@ -18,7 +18,7 @@ pub(crate) mod trace;
 
 pub(crate) use error::ProviderError;
 pub(crate) use exchange::{at, reader_gone};
-pub(crate) use guard::{GUARD_ARGUMENT, Guard, guard_main};
+pub(crate) use guard::{GUARD_ARGUMENT, Guard, guard_main, own_program};
 pub(crate) use interrupt::Interrupts;
 pub(crate) use ladder::{Ladder, Rung};
 pub(crate) use process::{Locks, Process, REAP, STEP, Spawn};

@@ -27,6 +27,10 @@ const WAY: &str = "way";
 /// There while the machine is known to be ready; its time is when the connection was last used.
 const READY: &str = "ready";
 
+/// How an identifier begins, and how the name of the directory that belongs to its ports does.
+const LEASE: &str = "cbx_";
+const PORTS: &str = "fwd_";
+
 /// How long closing a connection may take.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -40,6 +44,19 @@ impl Place {
     /// The directory of a lease. Creates nothing.
     pub(crate) fn of(host: &Host, id: &LeaseId) -> Self {
         Self { directory: base(host).join(format!("{}{}", prefix(host), id.as_str())) }
+    }
+
+    /// The directory of the connection that carries a lease's ports: beside the lease's own, as long a name.
+    pub(super) fn of_ports(host: &Host, id: &LeaseId) -> Self {
+        let name = id.as_str().replacen(LEASE, PORTS, 1);
+        Self { directory: base(host).join(format!("{}{name}", prefix(host))) }
+    }
+
+    /// Removes the directory, whoever was in it.
+    pub(super) fn remove(&self) {
+        if self.is_ours() {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
     }
 
     /// Makes the directory, and makes sure that nobody else has anything to say in it.
@@ -151,7 +168,8 @@ pub(crate) async fn close_lost(host: &Host, claims: &[Claim]) {
     let (base, prefix) = (base(host), prefix(host));
     for entry in fs::read_dir(&base).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let id = name.to_str().and_then(|name| name.strip_prefix(&prefix)).and_then(|id| id.parse().ok());
+        let Some(name) = name.to_str().and_then(|name| name.strip_prefix(&prefix)) else { continue };
+        let id = name.replacen(PORTS, LEASE, 1).parse().ok();
         let Some(id) = id.filter(|id| claims.iter().all(|claim| claim.lease.id != *id)) else { continue };
         // It may be of a lease that was made since.
         let Ok(Some(lock)) = LeaseLock::try_exclusive(&host.paths, &id) else { continue };

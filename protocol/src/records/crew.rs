@@ -96,3 +96,43 @@ pub enum PeerBridge {
     /// The provider could not be asked, or failed.
     Error,
 }
+
+/// What `crabbox crew connect --json` prints once every forward stands. It is kept beside the files that it names for
+/// as long as they do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CrewConnection {
+    /// The crew.
+    pub crew: String,
+    /// The process that holds the forwards. They end with it.
+    pub pid: u32,
+    /// The file with a line per forward, written as in `/etc/hosts`.
+    pub hosts_path: String,
+    /// The file with the variables of `exports`, a line each.
+    pub env_path: String,
+    /// Where the ports are on this machine, each as `NAME=127.0.0.1:PORT`. The names have only letters, digits and `_`.
+    pub exports: Vec<String>,
+    /// The forwards, by member and then by port.
+    pub forwards: Vec<CrewForward>,
+}
+
+/// A port of a member that is reached on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CrewForward {
+    /// The lease's slug.
+    pub slug: String,
+    /// What the member is called in the files: its slug, with more behind it where two members have the same.
+    pub name: String,
+    /// What the member is in its crew, as the user said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The lease's identifier.
+    pub lease_id: LeaseId,
+    /// The lease's provider.
+    pub provider: String,
+    /// The port on the lease, at its own 127.0.0.1.
+    pub remote_port: u16,
+    /// The port on this machine, at 127.0.0.1.
+    pub local_port: u16,
+}

@@ -1,11 +1,15 @@
 //! `crabbox crew`: what is done with all members of a crew.
 
+mod connect;
+mod disconnect;
 mod peers;
 mod release;
 mod unshare;
 
 use clap::Subcommand;
 
+use self::connect::{ConnectArgs, HoldArgs};
+use self::disconnect::DisconnectArgs;
 use self::peers::PeersArgs;
 use self::release::ReleaseArgs;
 pub(crate) use self::release::release_crew;
@@ -14,10 +18,17 @@ use crate::crew::crew_name;
 use crate::error::{Error, Result};
 use crate::host::{Host, Selection};
 
-/// Look at a crew, and end it
+/// What `connect` starts in the background.
+const HOLD: &str = "__hold";
+
+/// Look at a crew, connect to it, and end it
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum CrewCommand {
     Peers(PeersArgs),
+    Connect(ConnectArgs),
+    Disconnect(DisconnectArgs),
+    #[command(name = HOLD, hide = true)]
+    Hold(HoldArgs),
     Release(ReleaseArgs),
     Unshare(UnshareArgs),
 }
@@ -25,6 +36,9 @@ pub(crate) enum CrewCommand {
 pub(crate) async fn crew(host: &Host, command: CrewCommand, selection: Selection) -> Result<u8> {
     match command {
         CrewCommand::Peers(args) => peers::peers(host, args).await.map(|()| 0),
+        CrewCommand::Connect(args) => connect::connect(host, args).await,
+        CrewCommand::Disconnect(args) => disconnect::disconnect(host, args).await.map(|()| 0),
+        CrewCommand::Hold(args) => connect::hold_forwards(host, args).await,
         CrewCommand::Release(args) => release::release(host, args, &selection).await.map(|()| 0),
         CrewCommand::Unshare(args) => unshare::unshare(host, args).await.map(|()| 0),
     }

@@ -5,6 +5,7 @@ use crabbox_protocol::records::Claim;
 
 use super::named;
 use crate::commands::{ProviderArgs, stop::free};
+use crate::crew::connect::disconnect;
 use crate::crew::members;
 use crate::error::{Error, Result};
 use crate::host::{Host, Selection};
@@ -37,7 +38,7 @@ pub(super) async fn release(host: &Host, args: ReleaseArgs, selection: &Selectio
     release_crew(host, &crew, &claims, how, selection).await
 }
 
-/// Releases every member, one after the other. One that fails is named, and the rest is released all the same.
+/// Ends what connects this machine to them, and releases every member, one after the other. One that fails is named, and the rest is released all the same.
 pub(crate) async fn release_crew(
     host: &Host,
     crew: &str,
@@ -45,6 +46,10 @@ pub(crate) async fn release_crew(
     how: Ending,
     selection: &Selection,
 ) -> Result<()> {
+    if let Err(error) = disconnect(&host.paths, crew).await {
+        // It ends by itself once a member is gone.
+        output::error(&error);
+    }
     if claims.is_empty() {
         say(format!("crew {crew} has no members"));
         return Ok(());

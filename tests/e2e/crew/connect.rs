@@ -1,0 +1,6 @@
+//! Ports of members that are reached by SSH, on this machine.
+
+mod files;
+mod life;
+mod site;
+mod trouble;

@@ -1,0 +1,44 @@
+//! Two programs that talk, for tests about ways between machines that may have no other: `talk serve PORT` is an HTTP
+//! server for the files of its directory, at 127.0.0.1, and `talk get HOST:PORT/FILE` prints one.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+fn main() -> io::Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve", port] => serve(port),
+        ["get", from] => get(from),
+        _ => Err(io::Error::other("usage: talk serve PORT | talk get HOST:PORT/FILE")),
+    }
+}
+
+fn serve(port: &str) -> io::Result<()> {
+    for stream in TcpListener::bind(format!("127.0.0.1:{port}"))?.incoming() {
+        let mut stream = stream?;
+        let mut request = String::new();
+        BufReader::new(&stream).read_line(&mut request)?;
+        let name = request.split_whitespace().nth(1).unwrap_or_default().trim_start_matches('/');
+        let (status, body) = match std::fs::read(name) {
+            Ok(body) => ("200 OK", body),
+            Err(_) => ("404 Not Found", Vec::new()),
+        };
+        // A client that went away is no reason to end.
+        let _ = write!(stream, "HTTP/1.0 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all(&body);
+    }
+    Ok(())
+}
+
+fn get(from: &str) -> io::Result<()> {
+    let (host, file) = from.split_once('/').ok_or_else(|| io::Error::other("there is no `/`"))?;
+    let mut stream = TcpStream::connect(host)?;
+    write!(stream, "GET /{file} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| io::Error::other("that is no HTTP"))?;
+    if !head.starts_with("HTTP/1.0 200 ") {
+        return Err(io::Error::other(head.to_owned()));
+    }
+    io::stdout().write_all(body.as_bytes())
+}
