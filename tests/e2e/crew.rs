@@ -2,6 +2,7 @@
 
 mod connect;
 mod five;
+mod guest;
 mod members;
 mod peers;
 mod policy;

@@ -2,10 +2,12 @@
 //!
 //! `name` makes names comparable, `peers` says who the members are and how each is reached, `ask` asks their providers,
 //! `matrix` says who of them reaches whom, `connect` brings ports of members to this machine, `tag` is what its leases
-//! wear in a tailnet, `policy` what is said of that tag there, `probe` looks whether URLs answer.
+//! wear in a tailnet, `policy` what is said of that tag there, `guest` gives names to those who wear it, `probe` looks
+//! whether URLs answer.
 
 mod ask;
 pub(crate) mod connect;
+pub(crate) mod guest;
 mod matrix;
 mod name;
 mod peers;

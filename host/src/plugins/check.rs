@@ -43,6 +43,7 @@ pub(crate) const HOST_FLAGS: &[&str] = &[
     "live",
     "no-sync",
     "plugin",
+    "print",
     "probe",
     "port",
     "provider",

@@ -17,6 +17,7 @@ pub(crate) use failure::Failure;
 pub(crate) use forward::Carrier;
 pub(crate) use master::Connection;
 pub(crate) use place::{Place, close_lost};
+pub(crate) use say::Answer;
 pub(crate) use target::program;
 
 /// A word for a POSIX shell, and for fish.

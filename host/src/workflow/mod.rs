@@ -22,6 +22,7 @@ mod run;
 mod script;
 mod stop;
 mod sync;
+mod tell;
 mod timing;
 
 pub(crate) use acquire::Wish;
@@ -36,6 +37,7 @@ pub(crate) use release::Released;
 pub(crate) use reuse::usable;
 pub(crate) use run::{LeasePlan, RunPlan, check_manifest, run};
 pub(crate) use stop::{Ending, stop};
+pub(crate) use tell::tell;
 
 use std::time::Duration;
 

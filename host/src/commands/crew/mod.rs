@@ -2,6 +2,7 @@
 
 mod connect;
 mod disconnect;
+mod hosts;
 mod peers;
 mod release;
 mod unshare;
@@ -10,6 +11,7 @@ use clap::Subcommand;
 
 use self::connect::{ConnectArgs, HoldArgs};
 use self::disconnect::DisconnectArgs;
+use self::hosts::HostsArgs;
 use self::peers::PeersArgs;
 use self::release::ReleaseArgs;
 pub(crate) use self::release::release_crew;
@@ -29,6 +31,7 @@ pub(crate) enum CrewCommand {
     Disconnect(DisconnectArgs),
     #[command(name = HOLD, hide = true)]
     Hold(HoldArgs),
+    Hosts(HostsArgs),
     Release(ReleaseArgs),
     Unshare(UnshareArgs),
 }
@@ -39,6 +42,7 @@ pub(crate) async fn crew(host: &Host, command: CrewCommand, selection: Selection
         CrewCommand::Connect(args) => connect::connect(host, args).await,
         CrewCommand::Disconnect(args) => disconnect::disconnect(host, args).await.map(|()| 0),
         CrewCommand::Hold(args) => connect::hold_forwards(host, args).await,
+        CrewCommand::Hosts(args) => hosts::hosts(host, args, &selection).await.map(|()| 0),
         CrewCommand::Release(args) => release::release(host, args, &selection).await.map(|()| 0),
         CrewCommand::Unshare(args) => unshare::unshare(host, args).await.map(|()| 0),
     }
