@@ -4,15 +4,12 @@ use clap::Args;
 use crabbox_protocol::Tailscale;
 
 use crate::config::is_variable_name;
-use crate::crew::tag;
+use crate::crew::{CONTROL_URL, tag};
 use crate::error::{Error, Result};
 use crate::host::Host;
 
 /// Upstream's name for the variable that holds the auth key.
 const AUTH_KEY: &str = "CRABBOX_TAILSCALE_AUTH_KEY";
-
-/// The variable that Tailscale's own tools do not have, and upstream does: another control plane than Tailscale's.
-const CONTROL_URL: &str = "TS_CONTROL_URL";
 
 /// How a new lease joins a tailnet.
 #[derive(Debug, Clone, Default, Args)]

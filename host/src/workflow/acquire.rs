@@ -12,6 +12,7 @@ use super::held::{AskError, Held, believed, check_id, merge, show_progress};
 use super::on_lease::NEW;
 use super::release::{Released, Watch};
 use super::{after, patiently, shown};
+use crate::crew::check_policy;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::fault::{Fault, pass};
@@ -55,7 +56,7 @@ impl Wish {
                 .hint(format!("set {name}, or name another variable with `--tailscale-auth-key-env`"))
         })?;
         hide(&key.to_string_lossy());
-        Ok(())
+        if self.crew.is_some() { check_policy(&host.env) } else { Ok(()) }
     }
 }
 

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use super::acquire::Wish;
 use super::held::Held;
-use super::shown;
+use super::{patiently, shown};
+use crate::crew::admit;
 use crate::error::{Error, Result};
 use crate::host::{Chosen, Host, Selection};
 use crate::lease::{LeaseLock, RunDir, new_lease_id};
@@ -57,21 +58,34 @@ pub(super) async fn make<'a>(
     let lock = LeaseLock::exclusive(&host.paths, &id, || ()).await?;
     let made = prepare(host, selection, chosen, wish, repo_root, &lock, run.as_ref(), id).await;
     let (chosen, session, claim) = match made {
-        Ok((_, session, claim)) if interrupts.exit_now().is_some() => {
-            session.close().await;
-            host.claims().remove(&claim.lease.id)?;
-            lock.remove();
-            return Err(Error::failure("interrupted"));
-        }
         Ok(made) => made,
         Err(error) => {
             lock.remove();
             return Err(error);
         }
     };
+    if let Err(error) = admitted(host, wish, interrupts).await {
+        session.close().await;
+        host.claims().remove(&claim.lease.id)?;
+        lock.remove();
+        return Err(error);
+    }
     let mut held = Held::new(host, chosen, lock, claim);
     (held.session, held.run) = (Some(session), run);
     held.acquire(wish, interrupts).await
+}
+
+/// The last check of all, because it may write what belongs to others too: whether the lease may join its crew.
+async fn admitted(host: &Host, wish: &Wish, interrupts: &mut Interrupts) -> Result<()> {
+    let interrupted = || Error::failure("interrupted");
+    if interrupts.exit_now().is_some() {
+        return Err(interrupted());
+    }
+    let (Some(_), Some(crew)) = (&wish.tailscale, &wish.crew) else { return Ok(()) };
+    tokio::select! {
+        admitted = patiently("asking for the tailnet's policy", admit(&host.env, crew)) => admitted,
+        _ = interrupts.next() => Err(interrupted()),
+    }
 }
 
 /// Starts and configures the plugin, and writes the claim. Nothing exists at the provider yet.

@@ -22,6 +22,9 @@ use crate::error::{Error, Result};
 use crate::http::{Answer, Failure, Request, ask, is_loopback};
 use crate::output::{foreign, hide};
 
+/// The variable that names the control plane that leases log in to.
+pub(crate) const CONTROL_URL: &str = "TS_CONTROL_URL";
+
 /// Where it is unless somebody says otherwise.
 const PUBLIC: &str = "https://api.tailscale.com";
 
@@ -41,6 +44,8 @@ pub(crate) struct Control {
     tailnet: String,
     authorization: String,
     patience: Duration,
+    /// Why it has no API that we know of.
+    elsewhere: Option<String>,
 }
 
 impl fmt::Debug for Control {
@@ -81,13 +86,21 @@ impl Control {
                 api = (name, url);
             }
         }
+        // The key of another control plane is none of Tailscale's business.
+        let control = text(CONTROL_URL)?.filter(|url| api.0.is_empty() && !is_tailscales(url));
+        let elsewhere = control.map(|url| {
+            format!(
+                "{CONTROL_URL} names {}, and CRABBOX_TS_API_URL does not say where its API is",
+                foreign(url)
+            )
+        });
         let api = base(api.1).map_err(|why| Error::usage(format!("`{}` cannot be used: {why}", api.0)))?;
         let tailnet = text("TS_TAILNET")?.unwrap_or("-");
         if [".", ".."].contains(&tailnet) {
             return Err(Error::usage(format!("`TS_TAILNET`: `{tailnet}` is no tailnet")));
         }
         let tailnet = utf8_percent_encode(tailnet, &PLAIN).to_string();
-        Ok(Some(Self { api, tailnet, authorization, patience: PATIENCE }))
+        Ok(Some(Self { api, tailnet, authorization, patience: PATIENCE, elsewhere }))
     }
 
     /// The same, with less time for a request.
@@ -145,6 +158,9 @@ impl Control {
 
     /// Reads the policy. The inner error is why there is no policy to read.
     async fn read(&self) -> Result<Result<Read, String>> {
+        if let Some(why) = &self.elsewhere {
+            return Ok(Err(why.clone()));
+        }
         let answer = self.send(Method::GET, Vec::new(), String::new()).await;
         let answer = answer.map_err(|failure| match failure {
             Failure::TooLong(most) => self.failed("edit", &format!("it is longer than {} KiB", most / 1024)),
@@ -213,6 +229,12 @@ fn message(answer: &Answer) -> Option<String> {
     Some(foreign(&message))
 }
 
+/// Whether a control plane is Tailscale's own, of which the public API is.
+fn is_tailscales(url: &str) -> bool {
+    let url = url.parse::<Uri>().ok();
+    url.as_ref().and_then(Uri::host).is_some_and(|host| host.ends_with(".tailscale.com"))
+}
+
 /// The beginning of the API's URLs. The key goes there, so it has to be a place that nobody else can be.
 fn base(text: &str) -> Result<String, String> {
     let url: Uri = text.parse().map_err(|_| "it is no URL".to_owned())?;
@@ -256,6 +278,23 @@ mod tests {
             of(&[key, ours, ("TS_API_URL", "https://b"), ("TS_TAILNET", "me@a.b/c")]).unwrap().unwrap();
         assert_eq!((control.api(), control.tailnet.as_str()), ("http://[::1]:1/base", "me%40a.b%2Fc"));
         assert_eq!(of(&[key, ("TS_API_URL", "https://b/")]).unwrap().unwrap().api(), "https://b");
+    }
+
+    #[tokio::test]
+    async fn the_key_of_another_control_plane_goes_there_or_nowhere() {
+        let key = ("TS_API_KEY", "tskey-api-secret");
+        let head = (CONTROL_URL, "https://head.example.com");
+        let control = of(&[key, head]).unwrap().unwrap();
+        for asked in [control.look("tag:a").await, control.ensure("tag:a").await] {
+            let Ok(Standing::NoApi(why)) = asked else { panic!("{asked:?}") };
+            assert!(why.contains("https://head.example.com"), "{why}");
+        }
+        for vars in [
+            [key, (CONTROL_URL, "https://controlplane.tailscale.com"), ("", "")],
+            [key, head, ("TS_API_URL", "https://b")],
+        ] {
+            assert!(of(&vars).unwrap().unwrap().elsewhere.is_none(), "{vars:?}");
+        }
     }
 
     #[test]
