@@ -1,5 +1,6 @@
 //! Crews: leases of any provider as one named group.
 
+mod admit;
 mod connect;
 mod five;
 mod guest;

@@ -1,4 +1,4 @@
-//! A crew's rows in the policy of its tailnet.
+//! A crew's rows in the policy of its tailnet, as `doctor --crew` finds them.
 
 use std::process::Command;
 
@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use crate::support::{assert_fits, assert_has};
 
-const TAG: &str = "tag:cbx-crew-ann-team";
+pub(super) const TAG: &str = "tag:cbx-crew-ann-team";
 
 /// A policy that lacks everything.
-const POLICY: &str =
+pub(super) const POLICY: &str =
     "// ours\n{\n  \"tagOwners\": {\n    \"tag:a\": [\"b\"], // a\n  },\n  \"grants\": [\n  ],\n}\n";
 
 /// The same with the rows.
-const WITH_ROWS: &str = r#"// ours
+pub(super) const WITH_ROWS: &str = r#"// ours
 {
   "tagOwners": {
     "tag:a": ["b"], // a
@@ -28,7 +28,7 @@ const WITH_ROWS: &str = r#"// ours
 "#;
 
 /// A world with a member of the crew `team` whose provider can join leases to a tailnet.
-fn world() -> World {
+pub(super) fn world() -> World {
     let world = World::new();
     let manifest = json!({"features": ["tailscale"], "transports": ["tailnet"], "methods": ["acquire", "run", "release"]});
     let lease = r#"{"lease":{"endpoints":[{"transport":"tailnet","endpoint":"100.64.0.9"}]}}"#;
@@ -41,7 +41,7 @@ fn world() -> World {
 }
 
 /// With a key, to a control plane.
-fn to<'c>(command: &'c mut Command, url: &str) -> &'c mut Command {
+pub(super) fn to<'c>(command: &'c mut Command, url: &str) -> &'c mut Command {
     command.env("CRABBOX_OWNER", "ann@b").env("TS_API_KEY", KEY).env("CRABBOX_TS_API_URL", url)
 }
 
