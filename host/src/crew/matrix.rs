@@ -1,10 +1,14 @@
 //! Who of a crew reaches whom. What a member reaches depends on how it is reached itself: it has that network, and the
 //! internet.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crabbox_protocol::CheckStatus;
 use crabbox_protocol::records::{CrewPeer, PeerTransport};
+
+use crate::http::is_loopback;
+use crate::output::foreign;
 
 /// What is said about a crew as a whole.
 #[derive(Debug)]
@@ -25,7 +29,7 @@ pub(crate) struct Cell {
     /// Whether it works.
     pub(crate) status: CheckStatus,
     /// Why.
-    pub(crate) why: &'static str,
+    pub(crate) why: Cow<'static, str>,
 }
 
 /// The matrix of the transports that there are.
@@ -37,11 +41,37 @@ pub(crate) fn matrix(peers: &[CrewPeer]) -> Matrix {
     let all: Vec<PeerTransport> = breakdown.keys().copied().collect();
     let cells = all.iter().flat_map(|from| {
         all.iter().map(|to| {
-            let (status, why) = reaches(*from, *to);
+            let (status, why) = match near(peers, *from, *to) {
+                Some(why) => (CheckStatus::Warn, why.into()),
+                None => {
+                    let (status, why) = reaches(*from, *to);
+                    (status, why.into())
+                }
+            };
             Cell { from: *from, to: *to, status, why }
         })
     });
     Matrix { cells: cells.collect(), breakdown }
+}
+
+/// Why a URL is no way for everybody: it leads somewhere on this machine only, and somebody who wants to reach it may be
+/// elsewhere.
+fn near(peers: &[CrewPeer], from: PeerTransport, to: PeerTransport) -> Option<String> {
+    if to != PeerTransport::Url || reaches(from, to).0 != CheckStatus::Ok {
+        return None;
+    }
+    let by = |transport: PeerTransport| peers.iter().filter(move |peer| peer.transport == transport);
+    if by(from).all(is_near) {
+        return None;
+    }
+    let one = by(to).find(|peer| is_near(peer))?;
+    Some(format!("by its URL; that of {} leads there on this machine only", foreign(&one.slug)))
+}
+
+/// Whether a member's URL is one of this machine, on which the member then is.
+fn is_near(peer: &CrewPeer) -> bool {
+    let url = peer.endpoint.as_ref().filter(|_| peer.transport == PeerTransport::Url);
+    url.and_then(|url| url.parse().ok()).is_some_and(|url| is_loopback(&url))
 }
 
 /// Whether a member reaches another, by how each of them is reached. Facts: Tailscale and TLS edges are reached from
@@ -95,6 +125,7 @@ impl Matrix {
 #[cfg(test)]
 mod tests {
     use PeerTransport::{None, Pending, Ssh, Tailnet, Url};
+    use serde_json::json;
 
     use super::*;
 
@@ -112,5 +143,30 @@ mod tests {
         for (from, row) in table {
             assert_eq!([Tailnet, Url, Ssh, Pending, None].map(|to| word(from, to)), row, "{from:?}");
         }
+    }
+    #[test]
+    fn a_url_of_this_machine_is_no_way_from_elsewhere() {
+        let peer = |slug: &str, transport: PeerTransport, endpoint: &str| -> CrewPeer {
+            let (slug, endpoint) = (json!(slug), json!(endpoint));
+            let peer = json!({
+                "slug": slug, "leaseId": "cbx_000000000001", "provider": "p", "crew": "c",
+                "transport": transport, "endpoint": endpoint,
+            });
+            serde_json::from_value(peer).unwrap()
+        };
+        let here = peer("here", Url, "http://127.0.0.1:80");
+        let there = peer("there", Url, "https://a.example");
+        let tail = peer("tail", Tailnet, "100.64.0.1");
+        let cell = |peers: &[&CrewPeer], from, to| {
+            let peers: Vec<CrewPeer> = peers.iter().map(|peer| (*peer).clone()).collect();
+            let mut cells = matrix(&peers).cells.into_iter();
+            let cell = cells.find(|cell| (cell.from, cell.to) == (from, to)).unwrap();
+            (cell.status, cell.why.contains("that of here leads there on this machine only"))
+        };
+        assert_eq!(cell(&[&here, &here], Url, Url), (CheckStatus::Ok, false));
+        assert_eq!(cell(&[&here, &there], Url, Url), (CheckStatus::Warn, true));
+        assert_eq!(cell(&[&there, &tail], Tailnet, Url), (CheckStatus::Ok, false));
+        assert_eq!(cell(&[&here, &there, &tail], Tailnet, Url), (CheckStatus::Warn, true));
+        assert_eq!(cell(&[&here, &tail], Url, Tailnet), (CheckStatus::Fail, false));
     }
 }
