@@ -5,7 +5,7 @@ use crabbox_protocol::records::Claim;
 
 use super::named;
 use crate::commands::{ProviderArgs, stop::free};
-use crate::crew::connect::disconnect;
+use crate::crew::connect::{Ended, disconnect};
 use crate::crew::members;
 use crate::error::{Error, Result};
 use crate::host::{Host, Selection};
@@ -46,9 +46,11 @@ pub(crate) async fn release_crew(
     how: Ending,
     selection: &Selection,
 ) -> Result<()> {
-    if let Err(error) = disconnect(&host.paths, crew).await {
+    match disconnect(&host.paths, crew).await {
+        Ok(Ended::Connection) => say(format!("disconnected crew {crew}")),
+        Ok(_) => {}
         // It ends by itself once a member is gone.
-        output::error(&error);
+        Err(error) => output::error(&error),
     }
     if claims.is_empty() {
         say(format!("crew {crew} has no members"));

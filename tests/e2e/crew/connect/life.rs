@@ -133,7 +133,9 @@ fn a_member_that_is_stopped_ends_it_and_a_crew_that_is_released_is_disconnected(
     assert_has(&stderr, &["crew shop is not connected any more: lease one"]);
     site.is_disconnected();
     site.connected_aside();
-    site.world.ok(&["crew", "release", "shop"]);
+    let (code, _, stderr) = site.world.run(&["crew", "release", "shop"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.starts_with("disconnected crew shop\nreleasing crew shop: 1 lease\n"), "{stderr}");
     site.is_disconnected();
     // In the background, and only one of them.
     site.warm("one", &[4004], &[]);
@@ -148,24 +150,28 @@ fn a_member_that_is_stopped_ends_it_and_a_crew_that_is_released_is_disconnected(
 fn whoever_connects_first_has_it_and_the_others_are_told_the_same() {
     let Some(site) = Site::new() else { return };
     site.warm("one", &[4005], &[]);
-    let all: Vec<_> = (0..4)
-        .map(|_| spawn(&mut site.world.crabbox(&["crew", "connect", "shop", "--export"])))
-        .map(end)
-        .collect();
-    let again: Vec<_> =
-        (0..4).map(|_| spawn(&mut site.world.crabbox(&["crew", "connect", "shop", "--export"]))).collect();
-    let again: Vec<_> = again.into_iter().map(end).collect();
-    for (code, stdout, stderr) in all.iter().chain(&again) {
-        assert_eq!((code, stdout), (&0, &all[0].1), "{stderr}");
+    let all = |more: &[&str]| {
+        let words = [&["crew", "connect", "shop"], more].concat();
+        (0..4).map(|_| spawn(&mut site.world.crabbox(&words))).collect::<Vec<_>>()
+    };
+    let ended: Vec<_> = all(&["--export"]).into_iter().map(end).collect();
+    for (code, stdout, stderr) in &ended {
+        assert_eq!((code, stdout), (&0, &ended[0].1), "{stderr}");
     }
+    assert!(ended[0].1.starts_with("export CRABBOX_CREW_ONE_4005=127.0.0.1:"), "{}", ended[0].1);
     assert_eq!(site.ssh().len(), 1);
     site.world.ok(&["crew", "disconnect", "shop"]);
-    let both: Vec<_> =
-        (0..4).map(|_| spawn(&mut site.world.crabbox(&["crew", "connect", "shop", "--export"]))).collect();
-    for (code, _, stderr) in both.into_iter().map(end) {
-        assert_eq!(code, 0, "{stderr}");
+    let mut all = all(&[]);
+    wait_for("the connection", || site.record().is_some());
+    let pid = json!(site.record().unwrap()["pid"]);
+    let first = all.iter().position(|child| json!(child.id()) == pid).unwrap();
+    let first = all.remove(first);
+    for (code, stdout, stderr) in all.into_iter().map(end) {
+        assert_eq!((code, stdout.as_str()), (4, ""), "{stderr}");
     }
-    assert_eq!(site.ssh().len(), 1);
+    signal(&first, Signal::INT);
+    assert_eq!(end(first).0, 0);
+    site.world.ok(&["crew", "connect", "shop", "--export"]);
     // Another member, and it is not the same any more.
     site.warm("two", &[4005], &[]);
     let (code, stdout, stderr) = site.world.run(&["crew", "connect", "shop", "--export"]);
