@@ -12,6 +12,7 @@ use std::process::Stdio;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crabbox_protocol::LeaseId;
 use crabbox_protocol::records::Claim;
 use rustix::process::Signal;
 use tokio::process::{Child, Command};
@@ -109,6 +110,11 @@ impl Carrier {
                 Err(error)
             }
         }
+    }
+
+    /// Removes what the connection of a killed process has left on disk.
+    pub(crate) fn clear(host: &Host, id: &LeaseId) {
+        Place::of_ports(host, id).remove();
     }
 
     /// Waits until the connection stands, or ssh has ended.

@@ -19,7 +19,7 @@ pub(crate) struct DisconnectArgs {
 
 pub(super) async fn disconnect(host: &Host, args: DisconnectArgs) -> Result<()> {
     let crew = named(&args.crew)?;
-    match patiently(&format!("disconnecting crew {crew}"), end(&host.paths, &crew)).await? {
+    match patiently(&format!("disconnecting crew {crew}"), end(host, &crew)).await? {
         Ended::Connection => say(format!("disconnected crew {crew}")),
         Ended::Leftovers => say(format!("cleared away what a dead connection of crew {crew} had left")),
         Ended::Nothing(said) => {

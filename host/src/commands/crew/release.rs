@@ -46,7 +46,7 @@ pub(crate) async fn release_crew(
     how: Ending,
     selection: &Selection,
 ) -> Result<()> {
-    match disconnect(&host.paths, crew).await {
+    match disconnect(host, crew).await {
         Ok(Ended::Connection) => say(format!("disconnected crew {crew}")),
         Ok(_) => {}
         // It ends by itself once a member is gone.

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use sha2::{Digest as _, Sha256};
 
-/// The ports that are used, from openclaw/crabbox: outside of what systems hand out by themselves.
+/// The ports that are used, as by openclaw/crabbox. Linux hands them out for connections, too, so that one may be taken
+/// for a while by nobody who listens.
 const FIRST: u16 = 51_820;
 const LAST: u16 = 52_819;
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crabbox_protocol::LeaseId;
 use crabbox_protocol::records::CrewConnection;
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::process::{Flock, FlockType, Pid, Signal, fcntl_getlk, kill_process};
@@ -17,8 +18,10 @@ use tokio::time::sleep;
 
 use super::files::Files;
 use crate::error::{Error, Result};
+use crate::host::Host;
 use crate::lease::LockFile;
 use crate::paths::{Paths, private_dir, sweep};
+use crate::ssh::Carrier;
 
 /// How often it is looked whether the seat is free.
 const POLL: Duration = Duration::from_millis(50);
@@ -142,25 +145,36 @@ pub(crate) enum Ended {
 }
 
 /// Ends what stands for a crew. On return all of it is gone.
-pub(crate) async fn disconnect(paths: &Paths, crew: &str) -> Result<Ended> {
+pub(crate) async fn disconnect(host: &Host, crew: &str) -> Result<Ended> {
+    let (ended, left) = end(&host.paths, crew).await?;
+    left.iter().for_each(|lease| Carrier::clear(host, lease));
+    Ok(ended)
+}
+
+/// The same, without the sockets that a killed process left for these leases.
+async fn end(paths: &Paths, crew: &str) -> Result<(Ended, Vec<LeaseId>)> {
     let directory = directory(paths, crew);
     let (mut told, mut begun): (Option<Pid>, _) = (None, Instant::now());
     let mut killed = false;
     loop {
         if !directory.exists() {
-            return Ok(if told.is_some() { Ended::Connection } else { Ended::Nothing(None) });
+            let ended = if told.is_some() { Ended::Connection } else { Ended::Nothing(None) };
+            return Ok((ended, Vec::new()));
         }
         match LockFile::try_lock(&directory.join(LOCK), true) {
             Ok(Some(lock)) => {
                 let said = crate::paths::read_end(&Files::of(&directory).log(), 4096);
+                let record = Files::of(&directory).read();
                 let had = clear(&directory);
                 lock.remove();
                 let _ = fs::remove_dir(&directory);
-                return Ok(match (told, had) {
+                let ended = match (told, had) {
                     (Some(_), _) => Ended::Connection,
                     (None, true) => Ended::Leftovers,
                     (None, false) => Ended::Nothing(Some(said).filter(|said| !said.trim().is_empty())),
-                });
+                };
+                let forwards = record.into_iter().flat_map(|record| record.forwards);
+                return Ok((ended, forwards.map(|forward| forward.lease_id).collect()));
             }
             Ok(None) => match holder(&directory) {
                 Some(pid) if told != Some(pid) => {
@@ -239,7 +253,7 @@ mod tests {
         assert!(LockFile::try_lock(&directory(&paths, "shop").join(LOCK), true).unwrap().is_none());
         drop(seat);
         assert!(!directory(&paths, "shop").exists());
-        assert!(matches!(disconnect(&paths, "shop").await, Ok(Ended::Nothing(None))));
+        assert!(matches!(end(&paths, "shop").await, Ok((Ended::Nothing(None), _))));
     }
 
     #[tokio::test]
@@ -254,7 +268,7 @@ mod tests {
             }
         };
         leave();
-        assert!(matches!(disconnect(&paths, "shop").await, Ok(Ended::Leftovers)));
+        assert!(matches!(end(&paths, "shop").await, Ok((Ended::Leftovers, _))));
         assert!(!directory.exists());
         leave();
         let Ok(Taken::Ours(seat)) = Seat::take(&paths, "shop").await else { panic!("it is free") };
@@ -274,8 +288,8 @@ mod tests {
         fs::write(seat.files().log(), "it broke\n").unwrap();
         drop(seat);
         assert!(
-            matches!(disconnect(&paths, "shop").await, Ok(Ended::Nothing(Some(said))) if said == "it broke\n")
+            matches!(end(&paths, "shop").await, Ok((Ended::Nothing(Some(said)), _)) if said == "it broke\n")
         );
-        assert!(matches!(disconnect(&paths, "shop").await, Ok(Ended::Nothing(None))));
+        assert!(matches!(end(&paths, "shop").await, Ok((Ended::Nothing(None), _))));
     }
 }

@@ -107,10 +107,15 @@ fn when_it_is_killed_nothing_stays_and_the_next_one_stands() {
     assert!(site.record().is_some(), "nobody was there to remove it");
     let (code, _, stderr) = site.world.run(&["crew", "disconnect", "shop"]);
     assert_eq!((code, stderr.as_str()), (0, "cleared away what a dead connection of crew shop had left\n"));
-    assert!(!site.directory().exists());
-    // The socket of a dead ssh goes with the lease.
+    site.is_disconnected();
+    // What nobody disconnects goes with the lease.
+    let record = site.connected_aside();
+    let pid = Pid::from_raw(record["pid"].as_i64().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
     let sockets = site.places();
     assert_eq!(sockets.len(), 1);
+    wait_for("the end of ssh", || site.ssh().is_empty());
+    fs::remove_dir_all(site.directory()).unwrap();
     site.release();
     assert_eq!(site.world.run(&["cleanup"]).0, 0);
     assert!(!sockets[0].exists());
@@ -126,8 +131,7 @@ fn one_that_does_not_listen_is_killed() {
     let (code, _, stderr) = site.world.run(&["crew", "disconnect", "shop"]);
     assert_eq!((code, stderr.lines().last()), (0, Some("disconnected crew shop")));
     assert!(!child.wait().unwrap().success());
-    assert_eq!(site.ssh(), Vec::<String>::new());
-    assert!(!site.directory().exists());
+    site.is_disconnected();
     site.release();
 }
 
