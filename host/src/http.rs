@@ -111,14 +111,16 @@ fn ask_blocking(ask: Request) -> Result<Answer, Failure> {
 }
 
 fn agent(url: &Uri, within: Duration) -> Agent {
+    let here = is_loopback(url);
     let mut config = Agent::config_builder()
         .timeout_global(Some(within))
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
         .user_agent(AGENT)
-        .proxy(if is_loopback(url) { None } else { Proxy::try_from_env() });
-    if url.scheme_str() == Some("https") {
+        .proxy(if here { None } else { Proxy::try_from_env() });
+    // A proxy may speak TLS even where the URL does not.
+    if !here || url.scheme_str() == Some("https") {
         // One that is there already is as good.
         _ = rustls::crypto::ring::default_provider().install_default();
         config = config.tls_config(TlsConfig::builder().root_certs(authorities()).build());

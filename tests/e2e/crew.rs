@@ -12,6 +12,7 @@ mod share;
 mod site;
 mod tailnet;
 mod talk;
+mod tls;
 mod trouble;
 
 use crabbox_tests::World;

@@ -8,14 +8,17 @@
 
 mod hujson;
 mod server;
+mod tls;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{Barrier, oneshot};
+use tokio_rustls::TlsAcceptor;
 
 pub use hujson::plain;
 
@@ -58,6 +61,7 @@ pub struct Request {
 
 /// What the server and its owner share.
 struct Shared {
+    scheme: &'static str,
     address: SocketAddr,
     state: Mutex<State>,
 }
@@ -91,18 +95,32 @@ impl ControlPlane {
     ///
     /// When it cannot listen.
     pub fn start(policy: impl AsRef<[u8]>) -> Self {
+        Self::with(policy.as_ref(), None)
+    }
+
+    /// Starts one that speaks TLS, as this host and as 127.0.0.1. Writes the certificate of its authority to a file.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot listen, or the file cannot be written.
+    pub fn start_by_tls(policy: impl AsRef<[u8]>, host: &str, authority: &Path) -> Self {
+        Self::with(policy.as_ref(), Some(tls::acceptor(host, authority).expect("there is TLS")))
+    }
+
+    fn with(policy: &[u8], tls: Option<TlsAcceptor>) -> Self {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("it can listen");
         listener.set_nonblocking(true).expect("it can be waited for");
-        let state = Mutex::new(State { policy: policy.as_ref().to_vec(), ..State::default() });
+        let state = Mutex::new(State { policy: policy.to_vec(), ..State::default() });
         let address = listener.local_addr().expect("it has an address");
-        let shared = Arc::new(Shared { address, state });
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let shared = Arc::new(Shared { scheme, address, state });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it can run");
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = server::serve(served, listener) => {}
+                    () = server::serve(served, listener, tls) => {}
                     _ = stopped => {}
                 }
             });
@@ -113,7 +131,12 @@ impl ControlPlane {
 
     /// The base of its URLs.
     pub fn url(&self) -> String {
-        format!("http://{}", self.shared.address)
+        format!("{}://{}", self.shared.scheme, self.shared.address)
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.shared.address
     }
 
     /// The policy as it is.

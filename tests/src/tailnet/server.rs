@@ -11,7 +11,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Response, header};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::{KEY, Request, Shared, Trouble, plain};
 
@@ -23,18 +25,30 @@ const SAID: [&str; 4] = ["accept", "authorization", "host", "user-agent"];
 const SAID_WITH_A_POLICY: [&str; 3] = ["content-length", "content-type", "if-match"];
 
 /// Serves connections until it is dropped.
-pub(super) async fn serve(shared: Arc<Shared>, listener: std::net::TcpListener) {
+pub(super) async fn serve(shared: Arc<Shared>, listener: std::net::TcpListener, tls: Option<TlsAcceptor>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let shared = Arc::clone(&shared);
+        let (shared, tls) = (Arc::clone(&shared), tls.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request| handle(Arc::clone(&shared), request));
-            let connection = hyper::server::conn::http1::Builder::new();
-            // Who hangs up has had enough.
-            let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+            match tls {
+                None => connection(shared, stream).await,
+                // Who does not trust us hangs up.
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        connection(shared, stream).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn connection(shared: Arc<Shared>, stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let service = service_fn(|request| handle(Arc::clone(&shared), request));
+    let connection = hyper::server::conn::http1::Builder::new();
+    // Who hangs up has had enough.
+    let _ = connection.serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn handle(
