@@ -9,6 +9,7 @@
     reason = "a bench prints, and stops where it cannot go on"
 )]
 
+mod crew;
 mod delay;
 mod measure;
 mod relay;
@@ -30,7 +31,7 @@ type Part = (&'static str, fn(&World));
 fn main() {
     let world = World::of(Profile::Release);
     println!("{:<66} {:>12} {:>12}", "what", "median", "budget");
-    let parts: [Part; 7] = [
+    let parts: [Part; 8] = [
         ("start", start_up),
         ("plugins", plugins_list),
         ("run", runs),
@@ -38,6 +39,7 @@ fn main() {
         ("delay", delay::delays),
         ("sync", |_| sync::syncs()),
         ("ssh", |_| ssh::runs()),
+        ("crew", |_| crew::peers()),
     ];
     // cargo adds `--bench`.
     let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();

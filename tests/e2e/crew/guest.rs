@@ -47,6 +47,9 @@ fn status() -> Value {
             "nodekey:09": node("a b\n100.64.0.1 bank.example.com", &["100.64.0.9"], &[TAG]),
             "nodekey:10": node("crabbox-", &["100.64.0.10"], &[TAG]),
             "nodekey:11": node(&"x".repeat(64), &["100.64.0.11"], &[TAG]),
+            // No control plane says this; whoever does is not believed.
+            "nodekey:13": {"HostName": "deep-tag", "TailscaleIPs": ["100.64.0.13"], "Tags": [[TAG], {"Tags": TAG}]},
+            "nodekey:14": {"HostName": ["deep-name"], "TailscaleIPs": ["100.64.0.14"], "Tags": [TAG]},
             "nodekey:12": node("odd-address", &["100.64.0.1234", "100.64.0.256", "x"], &[TAG]),
         },
         "User": {"4711000000": {"ID": 4_711_000_000_u64, "LoginName": "ann@example.com"}}, "ClientVersion": null,
