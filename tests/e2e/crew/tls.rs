@@ -86,6 +86,12 @@ fn the_key_goes_only_to_whom_this_machine_trusts_and_no_proxy_sees_it() {
     // Another name than the certificate's.
     let found = row(&world, "https://other.example", &[trusted, ("HTTPS_PROXY", &proxy)]);
     assert_eq!(found["status"], "fail", "{found}");
+    // No proxy that the environment names is passed by.
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for scheme in ["http", "https", "socks5h"] {
+        let found = row(&world, far, &[trusted, ("ALL_PROXY", &format!("{scheme}://{dead}"))]);
+        assert_has(found["message"].as_str().unwrap(), &["refused"]);
+    }
     assert_eq!((plane.requests().len(), plane.complaints()), (3, Vec::new()));
     world.ok(&["stop", "one"]);
 }

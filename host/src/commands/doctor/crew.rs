@@ -41,6 +41,7 @@ fn crew_row(crew: &str, peers: &[CrewPeer], matrix: &Matrix) -> DoctorRow {
     }
     let (status, message) = match (peers.len(), failing.as_slice()) {
         (0, _) => (CheckStatus::Skip, format!("crew {crew} has no members")),
+        (1, []) => (CheckStatus::Ok, format!("crew {crew} has 1 member")),
         (count, []) => (CheckStatus::Ok, format!("crew {crew} has {count} members")),
         (count, [first, ..]) => {
             let why = first.note.as_deref().unwrap_or_default();
