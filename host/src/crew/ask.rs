@@ -137,6 +137,11 @@ impl<'a> Asked<'a> {
                 Some((session, scope, _)) => (session, scope),
                 None => match self.connect(&chosen, claim).await {
                     Ok(connected) => connected,
+                    // That may be about the one lease, which is locked for it.
+                    Err(error) if self.share.is_some() => {
+                        self.answered(at, Err(error));
+                        continue;
+                    }
                     Err(error) => {
                         self.without(&chosen, at, &error);
                         continue;

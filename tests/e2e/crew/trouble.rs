@@ -152,3 +152,22 @@ configure) place=${line#*'"place":"'}; place=${place%%\"*}; ok "{\"scope\":\"$pl
         ["a url http://north ready", "b url http://south ready", "c url http://north ready"]
     );
 }
+
+#[test]
+fn publishing_a_port_of_one_lease_fails_for_that_one_only() {
+    let world = World::new();
+    provider(&world, "some", &json!({"transports": ["tailnet"]}), BY_SLUG);
+    warm(&world, "some", &["a", "crash", "z"]);
+    let path = world.bin().join("crabbox-provider-some");
+    let (begin, once) = (fs::read_to_string(&path).unwrap(), world.root().join("once"));
+    // The first process is gone before it says anything.
+    let first = format!("#!/bin/sh\n[ -e {0} ] || {{ touch {0}; exit 3; }}\n", once.display());
+    fs::write(&once, "").unwrap();
+    fs::write(&path, begin.replacen("#!/bin/sh\n", &first, 1)).unwrap();
+    world.ok(&["plugins", "list"]);
+    fs::remove_file(&once).unwrap();
+    assert_eq!(
+        listing(&peers(&world, &["--share-port", "80"])),
+        ["a none - error", "crash none - error", "z tailnet 100.64.0.7 ready"]
+    );
+}
