@@ -1,7 +1,8 @@
 //! Two programs that talk, for tests about ways between machines that may have no other: `talk serve PORT` is an HTTP
-//! server for the files of its directory, at 127.0.0.1, and `talk get HOST:PORT/FILE` prints one.
+//! server for the files of its directory, at 127.0.0.1, `talk get HOST:PORT/FILE` prints one, and `talk pipe HOST:PORT`
+//! carries its input and output there, as a proxy does for ssh.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 fn main() -> io::Result<()> {
@@ -9,7 +10,8 @@ fn main() -> io::Result<()> {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve", port] => serve(port),
         ["get", from] => get(from),
-        _ => Err(io::Error::other("usage: talk serve PORT | talk get HOST:PORT/FILE")),
+        ["pipe", to] => pipe(to),
+        _ => Err(io::Error::other("usage: talk serve PORT | talk get HOST:PORT/FILE | talk pipe HOST:PORT")),
     }
 }
 
@@ -41,4 +43,24 @@ fn get(from: &str) -> io::Result<()> {
         return Err(io::Error::other(head.to_owned()));
     }
     io::stdout().write_all(body.as_bytes())
+}
+
+fn pipe(to: &str) -> io::Result<()> {
+    let stream = TcpStream::connect(to)?;
+    let mut up = stream.try_clone()?;
+    std::thread::spawn(move || io::copy(&mut io::stdin(), &mut up));
+    copy_now(stream, io::stdout())
+}
+
+/// As `io::copy`, and nothing waits for the end of a line.
+fn copy_now(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut bytes = [0; 16 * 1024];
+    loop {
+        let count = from.read(&mut bytes)?;
+        if count == 0 {
+            return Ok(());
+        }
+        to.write_all(&bytes[..count])?;
+        to.flush()?;
+    }
 }

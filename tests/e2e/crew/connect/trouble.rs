@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crabbox_tests::wait_for;
+use crabbox_tests::{binary, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::site::{Site, accepts, local, signal};
@@ -120,6 +120,58 @@ fn when_it_is_killed_nothing_stays_and_the_next_one_stands() {
     assert_eq!(site.world.run(&["cleanup"]).0, 0);
     assert!(!sockets[0].exists());
     site.is_disconnected();
+}
+
+#[test]
+fn a_port_that_ssh_cannot_have_costs_another_attempt_and_in_the_end_the_connection() {
+    let Some(site) = Site::new() else { return };
+    site.warm("one", &[4029], &[]);
+    // Somebody may be faster than ssh. Here that is everybody for whom there is a file.
+    let (faster, bin) = (site.world.root().join("faster"), site.world.bin());
+    fs::create_dir(&faster).unwrap();
+    fs::rename(bin.join("ssh"), bin.join("real-ssh")).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase $* in *'-O forward'*) for it in {0}/*; do [ -e \"$it\" ] || break; rm \"$it\"; \
+         echo 'Port forwarding failed' >&2; exit 255; done ;; esac\nexec {1}/real-ssh \"$@\"\n",
+        faster.display(),
+        bin.display()
+    );
+    site.world.script("ssh", &script);
+    let somebody = |count: usize| (0..count).for_each(|n| fs::write(faster.join(n.to_string()), "").unwrap());
+    somebody(2);
+    let port = local(&site.connected_aside())[0];
+    assert!(accepts(port));
+    assert_eq!(fs::read_dir(&faster).unwrap().count(), 0);
+    site.world.ok(&["crew", "disconnect", "shop"]);
+    somebody(4);
+    let (code, stdout, stderr) = site.world.run(&["crew", "connect", "shop"]);
+    assert_eq!((code, stdout.as_str()), (7, ""), "{stderr}");
+    assert_has(&stderr, &["member one: cannot forward port 4029 of", "caused by: Port forwarding failed"]);
+    assert_eq!(fs::read_dir(&faster).unwrap().count(), 1, "three attempts");
+    site.is_disconnected();
+    site.release();
+}
+
+#[test]
+fn a_proxy_ends_with_the_connection_that_it_carries() {
+    let Some(site) = Site::new() else { return };
+    let talk = binary("examples").join("talk");
+    site.client.configure(&format!("Host box\n  ProxyCommand {} pipe %h:%p\n", talk.display()));
+    site.warm("one", &[4028], &[]);
+    let proxies = || site.world.processes().iter().filter(|line| line.contains("talk pipe")).count();
+    let before = proxies();
+    let child = site.connected(&[]);
+    assert_eq!(proxies(), before + 1);
+    signal(&child, Signal::TERM);
+    assert_eq!(end(child).0, 0);
+    assert_eq!(proxies(), before);
+    let mut child = site.connected(&[]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for("the end of the proxy", || proxies() == before);
+    site.world.ok(&["crew", "disconnect", "shop"]);
+    site.is_disconnected();
+    site.release();
 }
 
 #[test]
