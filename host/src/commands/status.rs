@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use crabbox_protocol::records::{Claim, StatusRow, StatusRows};
 use crabbox_protocol::{Intent, LeaseState, Method, ResolveParams};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{ProviderArgs, WhichLease, duration, list};
 use crate::crew::{AT_ONCE, members};
@@ -19,6 +19,9 @@ use crate::workflow::{believed, same_scope, stop_command};
 
 /// How often a lease that is not ready is asked about.
 const POLL: Duration = Duration::from_secs(2);
+
+/// How long a provider may take for a member of a crew, on top of what is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Say how a lease stands
 #[derive(Debug, Clone, Args)]
@@ -71,7 +74,16 @@ async fn crew_status(
     patience: Option<Duration>,
     json: bool,
 ) -> Result<u8> {
-    let asked = join(AT_ONCE, claims.iter().map(|claim| ask(host, claim, selection, patience))).await;
+    let late = |claim: &Claim| {
+        let after = humantime::format_duration(PATIENCE);
+        Error::new(Exit::Unavailable, format!("provider `{}` did not answer within {after}", claim.provider))
+    };
+    let one = async |claim: &Claim| {
+        let limit = patience.unwrap_or_default() + PATIENCE;
+        let asked = timeout(limit, ask(host, claim, selection, patience)).await;
+        asked.unwrap_or_else(|_| Err(late(claim)))
+    };
+    let asked = join(AT_ONCE, claims.iter().map(one)).await;
     let (mut rows, mut first) = (Vec::new(), None);
     for (claim, asked) in claims.iter().zip(asked) {
         let (row, verdict) = match asked {

@@ -151,8 +151,12 @@ fn shown(transport: Transport) -> PeerTransport {
 
 /// Takes what the provider said, and notes in the claim what holds for a while.
 fn heard(host: &Host, mut row: CrewPeer, claim: &Claim, answers: Vec<BridgeResult>) -> CrewPeer {
+    let leads = |answer: &BridgeResult| {
+        answer.endpoint.clone().or_else(|| answer.targets.first().map(|target| target.url.clone()))
+    };
     let state = |answer: &BridgeResult| match answer.state {
-        BridgeState::Ready if answer.endpoint.is_some() => PeerBridge::Ready,
+        BridgeState::Ready if !is_a_way(answer.transport) => PeerBridge::Unsupported,
+        BridgeState::Ready if leads(answer).is_some() => PeerBridge::Ready,
         BridgeState::Ready | BridgeState::Pending => PeerBridge::Pending,
         BridgeState::Unsupported => PeerBridge::Unsupported,
     };
@@ -163,7 +167,7 @@ fn heard(host: &Host, mut row: CrewPeer, claim: &Claim, answers: Vec<BridgeResul
     match state(best) {
         PeerBridge::Ready => {
             row.transport = shown(best.transport);
-            row.endpoint = best.endpoint.as_deref().map(foreign);
+            row.endpoint = leads(best).as_deref().map(foreign);
             row.targets = answers.iter().flat_map(|answer| answer.targets.clone()).collect();
             note(host, claim, &row, &answers);
             row

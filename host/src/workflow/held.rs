@@ -4,7 +4,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crabbox_protocol::records::{Claim, Owner};
-use crabbox_protocol::{Call, ConfigureResult, LeaseReport, LeaseState, Method, Progress, ReleaseAction};
+use crabbox_protocol::{
+    Call, ConfigureResult, Endpoint, LeaseReport, LeaseState, Method, Progress, ReleaseAction,
+};
 
 use super::release::Released;
 use crate::error::{Error, Result};
@@ -225,7 +227,12 @@ pub(super) fn merge(claim: &mut Claim, report: &LeaseReport) {
     claim.ssh = ssh.or(claim.ssh.take());
     claim.expires_at = expires_at.or(claim.expires_at);
     if !endpoints.is_empty() {
-        claim.endpoints = endpoints;
+        // What was published on request stays, unless this is about the same.
+        let told = |old: &Endpoint| {
+            endpoints.iter().any(|new| (new.transport, new.port) == (old.transport, old.port))
+        };
+        claim.endpoints.retain(|old| old.id.is_some() && !told(old));
+        claim.endpoints.splice(0..0, endpoints);
     }
 }
 

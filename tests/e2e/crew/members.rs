@@ -101,11 +101,21 @@ resolve) ANSWER ;;"#;
     assert_eq!(code, 5, "{stderr}");
     assert_has(&stderr, &["lease coming is not ready: it is starting"]);
     provider("broken", r#"no "it is stuck" '{"kind":"provider"}'"#);
+    provider("silent", "sleep 600");
     let (code, stdout, stderr) = status(&[]);
     assert_eq!(code, 1, "{stderr}");
     assert_has(
         &stdout,
-        &["slug=broken", "state=unknown", "it is stuck", "slug=coming", "slug=here", "ready=true"],
+        &[
+            "slug=broken",
+            "state=unknown",
+            "it is stuck",
+            "slug=coming",
+            "slug=here",
+            "ready=true",
+            "slug=silent",
+            "did not answer within 10s",
+        ],
     );
     assert!(!stdout.contains("slug=other"));
     let (code, stdout, stderr) = world.run(&["status", "--crew", "nobody"]);

@@ -70,6 +70,29 @@ fn a_port_is_published_when_it_is_asked_for_and_taken_back_the_same_way() {
 }
 
 #[test]
+fn what_was_published_is_still_known_after_the_provider_was_asked_about_the_lease() {
+    let world = World::new();
+    let manifest =
+        json!({"transports": ["url"], "methods": ["acquire", "run", "release", "resolve", "bridge"]});
+    let target = r#"{"port":80,"url":"https://80.example","id":"pub-1"}"#;
+    let cases = format!(
+        r#"acquire) ok '{{"lease":{{}}}}' ;; run) ok '{{"exitCode":0}}' ;; release) ok '{{"outcome":"released"}}' ;;
+bridge) ok '{{"state":"ready","transport":"url","targets":[{target}]}}' ;;
+resolve) ok '{{"state":"ready","lease":{{"endpoints":[{{"transport":"url","endpoint":"https://a.example"}}]}}}}' ;;"#
+    );
+    world.provider("edge", &manifest, &cases);
+    world.ok(&["warmup", "--provider", "edge", "--slug", "one", "--crew", "team"]);
+    world.ok(&["crew", "peers", "--crew", "team", "--share-port", "80"]);
+    for _ in 0..2 {
+        world.ok(&["run", "--id", "one", "--no-sync", "--", "true"]);
+        let endpoints = claim(&world).1["endpoints"].clone();
+        let known: Vec<_> = endpoints.as_array().unwrap().iter().map(|one| one["endpoint"].clone()).collect();
+        assert_eq!(known, ["https://a.example", "https://80.example"], "{endpoints}");
+    }
+    world.ok(&["stop", "one"]);
+}
+
+#[test]
 fn what_cannot_be_taken_back_is_named_and_the_rest_is() {
     let world = World::new();
     provider(&world, "edge", r#"ok '{"outcome":"absent"}'"#);
