@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::io::Read as _;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -76,10 +77,24 @@ pub(crate) async fn ask(request: Request) -> Result<Answer, Failure> {
 
 /// Whether a host is this machine, whatever its name service says.
 pub(crate) fn is_loopback(url: &Uri) -> bool {
-    let host = url.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    url.host().is_some_and(|host| host.eq_ignore_ascii_case("localhost"))
+        || address(url).is_some_and(|address| address.is_loopback())
+}
+
+/// Whether a host is an address of a private network: RFC 1918, RFC 6598, link-local, RFC 4193.
+pub(crate) fn is_private(url: &Uri) -> bool {
+    match address(url) {
+        Some(IpAddr::V4(address)) => {
+            let [first, second, ..] = address.octets();
+            address.is_private() || address.is_link_local() || (first == 100 && second & 0xc0 == 64)
+        }
+        Some(IpAddr::V6(address)) => address.is_unique_local() || address.is_unicast_link_local(),
+        None => false,
+    }
+}
+
+fn address(url: &Uri) -> Option<IpAddr> {
+    url.host()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 fn ask_blocking(ask: Request) -> Result<Answer, Failure> {

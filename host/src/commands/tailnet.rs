@@ -4,12 +4,9 @@ use clap::Args;
 use crabbox_protocol::Tailscale;
 
 use crate::config::is_variable_name;
-use crate::crew::{CONTROL_URL, tag};
+use crate::crew::{AUTH_KEY, CONTROL_URL, tag};
 use crate::error::{Error, Result};
 use crate::host::Host;
-
-/// Upstream's name for the variable that holds the auth key.
-const AUTH_KEY: &str = "CRABBOX_TAILSCALE_AUTH_KEY";
 
 /// How a new lease joins a tailnet.
 #[derive(Debug, Clone, Default, Args)]
@@ -38,7 +35,7 @@ impl TailnetArgs {
             return Err(Error::usage(format!("`{}` is not a variable's name", name.escape_debug()))
                 .hint("`--tailscale-auth-key-env` takes the name of the variable, not the key"));
         }
-        let mut tags: Vec<String> = crew.map(|crew| tag(&host.env, crew)).into_iter().collect();
+        let mut tags: Vec<String> = crew.map(|crew| tag(host, crew)).transpose()?.into_iter().collect();
         for tag in &self.tailscale_tag {
             if !tags.contains(tag) {
                 tags.push(tag.clone());

@@ -28,6 +28,8 @@ pub(crate) struct Forwarded {
 pub(crate) struct Credentials<'a> {
     /// Those of the provider in use.
     pub(crate) own: &'a BTreeSet<String>,
+    /// Those of tailnets, which are nobody's but the host's and a new lease's.
+    pub(crate) tailnet: &'a [&'a str],
     /// Those of other installed providers, with the provider's name. Asked for only when it matters.
     pub(crate) others: &'a dyn Fn() -> BTreeMap<String, String>,
 }
@@ -73,6 +75,8 @@ pub(crate) fn forward(
         if credentials.own.contains(name) {
             let text = format!("{name} is not forwarded: it is a credential of provider {provider}");
             forwarded.warnings.push(text);
+        } else if credentials.tailnet.contains(&name) {
+            forwarded.warnings.push(format!("{name} is not forwarded: it is the key to a tailnet"));
         } else {
             forwarded.vars.insert(name.to_owned(), value.to_owned());
         }
@@ -154,7 +158,7 @@ mod tests {
         let own = own.iter().map(|name| (*name).to_owned()).collect();
         let others = || BTreeMap::from([("FREE_KEY".to_owned(), "elsewhere".to_owned())]);
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let credentials = Credentials { own: &own, others: &others };
+        let credentials = Credentials { own: &own, tailnet: &["TS_KEY"], others: &others };
         forward(
             "nimbo",
             &Env::new("/", VARS),
@@ -221,7 +225,7 @@ mod tests {
         let value = OsString::from_vec(vec![0xff, b'\n', b'=']);
         let env = Env::new("/", [("RAW", value.clone())]);
         let none = BTreeSet::new();
-        let credentials = Credentials { own: &none, others: &BTreeMap::new };
+        let credentials = Credentials { own: &none, tailnet: &[], others: &BTreeMap::new };
         let allow = Sourced::new(vec!["RAW".to_owned()], Source::Default);
         assert_eq!(forward("x", &env, &allow, &[], &credentials).unwrap().vars["RAW"], value);
     }

@@ -442,6 +442,7 @@ async fn record(check: &Check<'_>, lease: &mut Lease) -> Result<(Claims, LeaseLo
         target: manifest.and_then(|manifest| manifest.targets.first().cloned()),
         ssh: None,
         expose: Vec::new(),
+        tailscale: None,
         endpoints: Vec::new(),
         created_at: now,
         last_used_at: now,

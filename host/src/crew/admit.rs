@@ -15,17 +15,16 @@ pub(crate) fn check(env: &Env) -> Result<()> {
 /// Looks at the policy where there is a key to it, and writes the crew's rows where the user asked for that. Without
 /// the rows the lease is made all the same, and they are printed: somebody may add them by hand, or the crew may do
 /// without. A policy that should be written and cannot be is an error.
-pub(crate) async fn admit(env: &Env, crew: &str) -> Result<()> {
+pub(crate) async fn admit(env: &Env, crew: &str, tag: &str) -> Result<()> {
     let Some(control) = Control::of(env)? else { return Ok(()) };
-    let tag = super::tag(env, crew);
     let by_hand = |why: &str| {
         warn(format!(
             "{why}; members of crew {crew} may not reach each other before these rows are in the policy"
         ));
-        rows(&tag).iter().for_each(|row| say(format!("  {row}")));
+        rows(tag).iter().for_each(|row| say(format!("  {row}")));
     };
     if !is_opted_in(env)? {
-        match control.look(&tag).await {
+        match control.look(tag).await {
             Ok(Standing::Missing) => by_hand(
                 "the tailnet's policy lacks the crew's rows (CRABBOX_CREW_ACL_BOOTSTRAP=1 writes them)",
             ),
@@ -35,7 +34,7 @@ pub(crate) async fn admit(env: &Env, crew: &str) -> Result<()> {
         }
         return Ok(());
     }
-    match control.ensure(&tag).await? {
+    match control.ensure(tag).await? {
         Standing::Written => say(format!("the tailnet's policy has rows for {tag} now ({})", control.api())),
         Standing::There => {}
         Standing::Missing => by_hand("the tailnet's policy lacks the crew's rows"),

@@ -79,9 +79,16 @@ async fn provider(
     let mut answers = asked.answers.into_inner();
     let late = || {
         let after = humantime::format_duration(PATIENCE);
-        Err(Error::failure(format!("provider `{name}` did not answer within {after}")))
+        format!("provider `{name}` did not answer within {after}")
     };
-    claims.iter().map(|(at, _)| (*at, answers.remove(at).unwrap_or_else(late))).collect()
+    let late = |claim: &Claim| {
+        let open = share.map(|Share { port, .. }| {
+            let crew = claim.lease.crew.as_deref().unwrap_or_default();
+            format!("; port {port} may be open by now: `crabbox crew unshare {crew} --port {port}` closes it")
+        });
+        Err(Error::failure(late() + &open.unwrap_or_default()))
+    };
+    claims.iter().map(|(at, claim)| (*at, answers.remove(at).unwrap_or_else(|| late(claim)))).collect()
 }
 
 /// The claims, by the configuration that they were made with.

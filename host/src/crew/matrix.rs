@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use crabbox_protocol::CheckStatus;
 use crabbox_protocol::records::{CrewPeer, PeerTransport};
 
-use crate::http::is_loopback;
+use ureq::http::Uri;
+
+use crate::http::{is_loopback, is_private};
 use crate::output::foreign;
 
 /// What is said about a crew as a whole.
@@ -61,17 +63,20 @@ fn near(peers: &[CrewPeer], from: PeerTransport, to: PeerTransport) -> Option<St
         return None;
     }
     let by = |transport: PeerTransport| peers.iter().filter(move |peer| peer.transport == transport);
-    if by(from).all(is_near) {
-        return None;
+    if let Some(one) = by(to)
+        .find(|peer| is_at(peer, is_loopback))
+        .filter(|_| !by(from).all(|peer| is_at(peer, is_loopback)))
+    {
+        return Some(format!("by its URL; that of {} leads there on this machine only", foreign(&one.slug)));
     }
-    let one = by(to).find(|peer| is_near(peer))?;
-    Some(format!("by its URL; that of {} leads there on this machine only", foreign(&one.slug)))
+    let one = by(to).find(|peer| is_at(peer, is_private))?;
+    Some(format!("by its URL; that of {} leads there in its own network only", foreign(&one.slug)))
 }
 
-/// Whether a member's URL is one of this machine, on which the member then is.
-fn is_near(peer: &CrewPeer) -> bool {
+/// Whether a member's URL is of such a place.
+fn is_at(peer: &CrewPeer, place: impl Fn(&Uri) -> bool) -> bool {
     let url = peer.endpoint.as_ref().filter(|_| peer.transport == PeerTransport::Url);
-    url.and_then(|url| url.parse().ok()).is_some_and(|url| is_loopback(&url))
+    url.and_then(|url| url.parse().ok()).is_some_and(|url| place(&url))
 }
 
 /// Whether a member reaches another, by how each of them is reached. Facts: Tailscale and TLS edges are reached from
@@ -168,5 +173,20 @@ mod tests {
         assert_eq!(cell(&[&there, &tail], Tailnet, Url), (CheckStatus::Ok, false));
         assert_eq!(cell(&[&here, &there, &tail], Tailnet, Url), (CheckStatus::Warn, true));
         assert_eq!(cell(&[&here, &tail], Url, Tailnet), (CheckStatus::Fail, false));
+        for (url, status) in [
+            ("http://10.0.0.5:80", CheckStatus::Warn),
+            ("http://172.16.0.1", CheckStatus::Warn),
+            ("https://192.168.1.1", CheckStatus::Warn),
+            ("http://169.254.1.1", CheckStatus::Warn),
+            ("http://100.64.0.1", CheckStatus::Warn),
+            ("http://[fd00::1]:80", CheckStatus::Warn),
+            ("http://[fe80::1]", CheckStatus::Warn),
+            ("http://100.128.0.1", CheckStatus::Ok),
+            ("http://172.32.0.1", CheckStatus::Ok),
+            ("http://[2001:db8::1]", CheckStatus::Ok),
+            ("https://a.example", CheckStatus::Ok),
+        ] {
+            assert_eq!(cell(&[&peer("a", Url, url)], Url, Url).0, status, "{url}");
+        }
     }
 }

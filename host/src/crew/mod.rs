@@ -17,12 +17,21 @@ mod probe;
 mod tag;
 mod unshare;
 
+/// The variable that holds the key with which a new lease joins a tailnet, unless the user names another. Upstream's name.
+pub(crate) const AUTH_KEY: &str = "CRABBOX_TAILSCALE_AUTH_KEY";
+
+/// The variable that holds the key to the API of a tailnet's control plane. Tailscale's name.
+pub(crate) const API_KEY: &str = "TS_API_KEY";
+
+/// Variables that no command gets, whatever is allowed.
+pub(crate) const TAILNET_KEYS: [&str; 2] = [API_KEY, AUTH_KEY];
+
 pub(crate) use admit::{admit, check as check_policy};
 pub(crate) use ask::AT_ONCE;
 pub(crate) use matrix::{Matrix, matrix};
 pub(crate) use name::{crew_name, label, ports};
-pub(crate) use peers::{Share, members, peers, render};
+pub(crate) use peers::{Share, members, of_crew, peers, render};
 pub(crate) use policy::{CONTROL_URL, Control, Standing, is_opted_in, rows as policy_rows};
 pub(crate) use probe::{Found, Probe, probe};
-pub(crate) use tag::tag;
+pub(crate) use tag::{tag, tag_of};
 pub(crate) use unshare::unshare;

@@ -12,6 +12,7 @@ use super::crew_name;
 use crate::commands::ROLE;
 use crate::error::Result;
 use crate::host::Host;
+use crate::lease::BadClaim;
 use crate::output::foreign;
 
 /// A port to be published on every member.
@@ -23,22 +24,33 @@ pub(crate) struct Share {
     pub(crate) ttl_ms: u64,
 }
 
-/// The claims of a crew, by slug and then by lease.
+/// The claims of a crew, by slug and then by lease. Claims that cannot be read and may be of the crew are warned of.
 pub(crate) fn members(host: &Host, crew: &str, provider: Option<&str>) -> Result<Vec<Claim>> {
-    let is = |claim: &Claim| {
-        let theirs = claim.lease.crew.as_deref().map(crew_name);
-        matches!(theirs, Some(Ok(Some(name))) if name == crew)
-            && provider.is_none_or(|provider| claim.provider == provider)
-    };
-    let (claims, bad) = host.claims().list()?;
+    let (mut claims, bad) = of_crew(host, crew)?;
     bad.iter().for_each(|bad| crate::output::warn(bad.say()));
-    let mut claims: Vec<Claim> = claims.into_iter().filter(is).collect();
-    claims.sort_by(|a, b| (&a.lease.slug, a.lease.id.as_str()).cmp(&(&b.lease.slug, b.lease.id.as_str())));
+    claims.retain(|claim| provider.is_none_or(|provider| claim.provider == provider));
     Ok(claims)
 }
 
-/// How each of them is reached. Without `share` nothing is changed anywhere.
-pub(crate) async fn peers(host: &Host, crew: &str, claims: &[Claim], share: Option<Share>) -> Vec<CrewPeer> {
+/// The claims of a crew, and those that may be of it and cannot be read.
+pub(crate) fn of_crew(host: &Host, crew: &str) -> Result<(Vec<Claim>, Vec<BadClaim>)> {
+    let is = |named: &str| matches!(crew_name(named), Ok(Some(name)) if name == crew);
+    let (mut claims, mut bad) = host.claims().list()?;
+    claims.retain(|claim| claim.lease.crew.as_deref().is_some_and(is));
+    bad.retain(|bad| bad.crew.as_deref().is_none_or(is));
+    claims.sort_by(|a, b| (&a.lease.slug, a.lease.id.as_str()).cmp(&(&b.lease.slug, b.lease.id.as_str())));
+    Ok((claims, bad))
+}
+
+/// How each of them is reached. Without `share` nothing is changed anywhere. With `refresh` their providers are asked
+/// also where something is known.
+pub(crate) async fn peers(
+    host: &Host,
+    crew: &str,
+    claims: &[Claim],
+    share: Option<Share>,
+    refresh: bool,
+) -> Vec<CrewPeer> {
     let mut declared: BTreeMap<&str, Vec<Transport>> = BTreeMap::new();
     let mut rows: Vec<CrewPeer> = Vec::new();
     for claim in claims {
@@ -46,7 +58,7 @@ pub(crate) async fn peers(host: &Host, crew: &str, claims: &[Claim], share: Opti
         rows.push(recorded(crew, claim, transports));
     }
     let is_open = |row: &CrewPeer| {
-        row.transport != PeerTransport::Pending && (row.endpoint.is_none() || share.is_some())
+        row.transport != PeerTransport::Pending && (row.endpoint.is_none() || share.is_some() || refresh)
     };
     let (open, known): (Vec<_>, Vec<_>) = rows.into_iter().zip(claims).partition(|(row, _)| is_open(row));
     let asked: Vec<&Claim> = open.iter().map(|(_, claim)| *claim).collect();
@@ -58,6 +70,8 @@ pub(crate) async fn peers(host: &Host, crew: &str, claims: &[Claim], share: Opti
         }
         match answer {
             Ok(Some(answers)) => heard(host, row, claim, answers),
+            // It has no `bridge`: what was known holds.
+            Ok(None) if row.endpoint.is_some() => row,
             Ok(None) => by_ssh(row, claim, share),
             Err(error) => {
                 let row = CrewPeer { bridge_state: Some(PeerBridge::Error), ..row };
@@ -124,6 +138,7 @@ fn known(row: &mut CrewPeer, claim: &Claim) {
     let Some(best) = best else { return };
     row.transport = shown(best.transport);
     row.endpoint = Some(best.endpoint.clone());
+    row.note = best.message.as_deref().map(foreign);
     row.targets = claim.endpoints.iter().filter(holds).filter_map(target).collect();
     if row.transports.is_empty() {
         // Its plugin is gone, or another one by now. This much it did declare.
@@ -181,35 +196,38 @@ fn heard(host: &Host, mut row: CrewPeer, claim: &Claim, answers: Vec<BridgeResul
 
 /// Writes the endpoints into the claim. They can be asked for again, so a failure costs nothing.
 fn note(host: &Host, claim: &Claim, row: &CrewPeer, answers: &[BridgeResult]) {
-    let mut endpoints: BTreeMap<(Transport, Option<u16>), Endpoint> = claim
-        .endpoints
-        .iter()
-        .map(|endpoint| ((endpoint.transport, endpoint.port), endpoint.clone()))
-        .collect();
-    for answer in answers.iter().filter(|answer| answer.state == BridgeState::Ready) {
-        for target in &answer.targets {
-            let endpoint = Endpoint {
-                transport: answer.transport,
-                endpoint: target.url.clone(),
-                port: Some(target.port),
-                id: Some(target.id.clone()),
-                expires_at: target.expires_at,
-            };
-            endpoints.insert((answer.transport, Some(target.port)), endpoint);
-        }
-        if let (true, Some(whole)) = (answer.targets.is_empty(), &answer.endpoint) {
-            let (transport, endpoint) = (answer.transport, whole.clone());
-            let whole = Endpoint { transport, endpoint, port: None, id: None, expires_at: None };
-            endpoints.insert((transport, None), whole);
-        }
+    let endpoints: Vec<Endpoint> =
+        answers.iter().filter(|answer| answer.state == BridgeState::Ready).flat_map(endpoints).collect();
+    if endpoints.iter().all(|endpoint| claim.endpoints.contains(endpoint)) {
+        return;
     }
-    let endpoints: Vec<_> = endpoints.into_values().collect();
-    if endpoints != claim.endpoints {
-        _ = host.claims().update(&row.lease_id, false, |claim| {
-            claim.endpoints.clone_from(&endpoints);
-            Ok(())
-        });
-    }
+    _ = host.claims().update(&row.lease_id, false, |claim| {
+        let place = |endpoint: &Endpoint| (endpoint.transport, endpoint.port);
+        claim.endpoints.retain(|old| endpoints.iter().all(|new| place(new) != place(old)));
+        claim.endpoints.extend(endpoints.iter().cloned());
+        claim.endpoints.sort_by_key(place);
+        Ok(())
+    });
+}
+
+/// The endpoints in an answer: the lease as a whole, unless that is one of its ports, and its ports.
+fn endpoints(answer: &BridgeResult) -> impl Iterator<Item = Endpoint> {
+    let (transport, message) = (answer.transport, answer.message.clone());
+    let whole = answer.endpoint.clone();
+    let whole = whole.filter(|whole| answer.targets.iter().all(|target| target.url != *whole));
+    let whole = whole.map(|endpoint| {
+        let message = message.clone();
+        Endpoint { transport, endpoint, port: None, id: None, message, expires_at: None }
+    });
+    let ports = answer.targets.iter().map(move |target| Endpoint {
+        transport,
+        endpoint: target.url.clone(),
+        port: Some(target.port),
+        id: Some(target.id.clone()),
+        message: message.clone(),
+        expires_at: target.expires_at,
+    });
+    whole.into_iter().chain(ports.collect::<Vec<_>>())
 }
 
 /// A lease that no bridge leads to: by SSH, where the claim says how, else not at all.

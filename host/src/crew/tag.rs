@@ -3,17 +3,35 @@
 
 use std::process::Command;
 
+use crabbox_protocol::records::Claim;
 use sha2::{Digest as _, Sha256};
 
+use super::peers::of_crew;
 use crate::config::Env;
+use crate::error::Result;
+use crate::host::Host;
 use crate::lease::normalise;
 
 /// How much of a tag its owner takes: with the longest name of a crew it is 63 characters then, as many as a tag has.
 const OWNER: usize = 7;
 
-/// The tag of a crew of the user of this machine.
-pub(crate) fn tag(env: &Env, crew: &str) -> String {
-    format!("tag:cbx-crew-{}-{crew}", owner(identity(env).as_deref().unwrap_or_default()))
+/// What every crew's tag begins with.
+const BEGIN: &str = "tag:cbx-crew-";
+
+/// The tag of a crew of this user.
+pub(crate) fn tag(host: &Host, crew: &str) -> Result<String> {
+    Ok(tag_of(&host.env, crew, &of_crew(host, crew)?.0))
+}
+
+/// The tag of a crew with these members: the one that they have, so that all have the same, wherever they were made.
+pub(crate) fn tag_of(env: &Env, crew: &str, claims: &[Claim]) -> String {
+    let is_its = |tag: &&String| tag.starts_with(BEGIN) && tag.ends_with(&format!("-{crew}"));
+    let worn = |claim: &Claim| claim.tailscale.as_ref()?.tags.iter().find(is_its).cloned();
+    claims.iter().find_map(worn).unwrap_or_else(|| new_tag(env, crew))
+}
+
+fn new_tag(env: &Env, crew: &str) -> String {
+    format!("{BEGIN}{}-{crew}", owner(identity(env).as_deref().unwrap_or_default()))
 }
 
 /// Who the user is: what they say, else the address of their commits.
@@ -73,8 +91,8 @@ mod tests {
     fn the_user_is_whom_they_say_else_the_author_of_their_commits() {
         let env = |vars: &[(&str, &str)]| Env::new("/", vars.iter().copied());
         let git = ("GIT_AUTHOR_EMAIL", "ann@b");
-        assert_eq!(tag(&env(&[("CRABBOX_OWNER", "Bo"), git]), "shop"), "tag:cbx-crew-bo-shop");
-        assert_eq!(tag(&env(&[git, ("GIT_COMMITTER_EMAIL", "cy@b")]), "shop"), "tag:cbx-crew-ann-shop");
-        assert_eq!(tag(&env(&[("GIT_COMMITTER_EMAIL", "cy@b")]), "shop"), "tag:cbx-crew-cy-shop");
+        assert_eq!(new_tag(&env(&[("CRABBOX_OWNER", "Bo"), git]), "shop"), "tag:cbx-crew-bo-shop");
+        assert_eq!(new_tag(&env(&[git, ("GIT_COMMITTER_EMAIL", "cy@b")]), "shop"), "tag:cbx-crew-ann-shop");
+        assert_eq!(new_tag(&env(&[("GIT_COMMITTER_EMAIL", "cy@b")]), "shop"), "tag:cbx-crew-cy-shop");
     }
 }

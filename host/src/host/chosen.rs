@@ -29,8 +29,11 @@ pub(crate) struct Chosen {
     pub(crate) env: Vec<(OsString, OsString)>,
     /// The variables that its configuration asks for.
     pub(crate) pass: BTreeSet<String>,
-    /// The variable that it gets for a new lease alone.
-    pub(crate) lent: Option<String>,
+    /// The auth key of the tailnet that a new lease joins, in its variable. The plugin gets it, and nothing else that
+    /// is started.
+    lent: Option<(OsString, OsString)>,
+    /// The variable that holds or held such a key. No command gets it.
+    pub(crate) auth_key: Option<String>,
     /// What claims record of it.
     pub(crate) plugin: ClaimPlugin,
     /// The flags that a printed stop command repeats.
@@ -54,7 +57,9 @@ impl Chosen {
             let (path, version) = (foreign(path), foreign(version));
             error.cause(format!("lease {} was made by `{path}`, version {version}", claim.lease.slug))
         })?;
-        Self::with(host, found, find).await
+        let chosen = Self::with(host, found, find).await?;
+        let auth_key = claim.tailscale.as_ref().map(|tailscale| tailscale.auth_key_env.clone());
+        Ok(Self { auth_key, ..chosen })
     }
 
     async fn with(host: &Host, found: Found, find: impl Fn(&Schema) -> Result<Resolved>) -> Result<Self> {
@@ -74,6 +79,7 @@ impl Chosen {
             env: host.plugins.environment(&name, &known.manifest, &resolved.pass),
             pass: resolved.pass,
             lent: None,
+            auth_key: None,
             plugin: ClaimPlugin {
                 version: known.manifest.version.clone(),
                 path: found.path.to_string_lossy().into_owned(),
@@ -87,12 +93,10 @@ impl Chosen {
         })
     }
 
-    /// Adds a variable to the environment that it gets.
+    /// Has the plugin get the variable that holds a tailnet's auth key.
     pub(super) fn lend(&mut self, host: &Host, name: &str) {
-        let value = host.env.get(name).map(|value| (OsString::from(name), value.to_owned()));
-        self.env.retain(|(known, _)| known != name);
-        self.env.extend(value);
-        self.lent = Some(name.to_owned());
+        self.lent = host.env.get(name).map(|value| (OsString::from(name), value.to_owned()));
+        self.auth_key = Some(name.to_owned());
     }
 
     /// Starts the plugin and configures it. Everything that is wrong with the configuration is one error.
@@ -106,7 +110,10 @@ impl Chosen {
 
     /// Starts the plugin.
     pub(crate) async fn open(&self, host: &Host, locks: Locks) -> Result<Session> {
-        let spawn = host.plugins.spawn(&self.found, &self.env, locks)?;
+        let lent = self.lent.iter();
+        let others = self.env.iter().filter(|(name, _)| lent.clone().all(|(lent, _)| lent != name));
+        let env: Vec<_> = others.chain(lent.clone()).cloned().collect();
+        let spawn = host.plugins.spawn(&self.found, &env, locks)?;
         Ok(Session::open(&spawn).await?)
     }
 

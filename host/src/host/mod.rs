@@ -11,6 +11,7 @@ use crabbox_protocol::records::Claim;
 use crate::config::{
     Credentials, Env, Files, FlagValues, Forwarded, HostFlags, Schema, Settings, forward, repository_root,
 };
+use crate::crew::TAILNET_KEYS;
 use crate::error::Result;
 use crate::join::join;
 use crate::lease::Claims;
@@ -66,10 +67,10 @@ impl Host {
     /// Which of this process's variables the command gets.
     pub(crate) fn forward(&self, chosen: &Chosen, allow: &[String]) -> Result<Forwarded> {
         let schema = Schema::of(&chosen.manifest);
-        let mut own = credential_names(&chosen.name, &schema, Some(&chosen.params.config));
-        own.extend(chosen.lent.clone());
+        let own = credential_names(&chosen.name, &schema, Some(&chosen.params.config));
+        let tailnet: Vec<&str> = TAILNET_KEYS.iter().copied().chain(chosen.auth_key.as_deref()).collect();
         let others = || self.plugins.credentials_of_others(&chosen.name);
-        let credentials = Credentials { own: &own, others: &others };
+        let credentials = Credentials { own: &own, tailnet: &tailnet, others: &others };
         forward(&chosen.name, &self.env, &self.settings.env_allow, allow, &credentials)
     }
 

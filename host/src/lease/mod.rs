@@ -8,4 +8,4 @@ mod store;
 pub(crate) use lock::{LeaseLock, LockFile, remove_stale_locks};
 pub(crate) use names::{new_lease_id, new_run_id, normalise, normalise_slug, remote_name};
 pub(crate) use run_dir::{RunDir, abandoned_runs, file_at};
-pub(crate) use store::Claims;
+pub(crate) use store::{BadClaim, Claims};

@@ -34,6 +34,8 @@ pub(crate) struct BadClaim {
     pub(crate) path: PathBuf,
     /// What is wrong with it. Safe to print.
     pub(crate) problem: String,
+    /// The crew that it names; empty for none. Nothing where that cannot be read.
+    pub(crate) crew: Option<String>,
 }
 
 impl BadClaim {
@@ -76,7 +78,7 @@ impl Claims {
             }
             let path = directory.join(&name);
             let Some(id) = name.strip_suffix(".json").and_then(|id| id.parse::<LeaseId>().ok()) else {
-                bad.push(BadClaim { path, problem: "its name is not LEASEID.json".to_owned() });
+                bad.push(BadClaim { path, problem: "its name is not LEASEID.json".to_owned(), crew: None });
                 continue;
             };
             match self.read(&id) {
@@ -155,6 +157,9 @@ impl Claims {
                 .unwrap_or_else(|| id.as_str().replace('_', "-")),
         };
         claim.lease.name = super::remote_name(id, &claim.lease.slug);
+        if let Some(tailscale) = &mut claim.tailscale {
+            tailscale.hostname = format!("crabbox-{}", claim.lease.slug);
+        }
         self.write(claim, true)?;
         pass(Fault::ClaimCreated);
         Ok(())
@@ -215,7 +220,7 @@ impl Claims {
 
     fn read(&self, id: &LeaseId) -> Result<Option<Claim>, BadClaim> {
         let path = self.path(id);
-        let bad = |problem: String| BadClaim { path: path.clone(), problem: foreign(&problem) };
+        let bad = |problem: String| BadClaim { path: path.clone(), problem: foreign(&problem), crew: None };
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(bad(error.to_string())),
@@ -229,6 +234,7 @@ impl Claims {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text.map_err(|error| bad(error.to_string()))?,
         };
+        let bad = |problem: String| BadClaim { crew: crew_in(&text), ..bad(problem) };
         let claim: Claim = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
         if claim.version != 1 {
             return Err(bad(format!("it is of version {}, and this crabbox knows version 1", claim.version)));
@@ -269,6 +275,15 @@ impl Claims {
             .hint(format!("this is a fault of crabbox-provider-{provider}, not of your command")));
         }
         replace(&path, &text, durable).map_err(failed)
+    }
+}
+
+/// What a text that is no claim of ours says of its crew, as far as it is JSON with a lease in it.
+fn crew_in(text: &[u8]) -> Option<String> {
+    let claim: serde_json::Value = serde_json::from_slice(text).ok()?;
+    match claim.get("lease")?.get("crew") {
+        None => Some(String::new()),
+        Some(crew) => crew.as_str().map(str::to_owned),
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Wish {
     pub(crate) labels: BTreeMap<String, String>,
     /// The ports that others will want to reach.
     pub(crate) expose: Vec<u16>,
-    /// How it joins a tailnet, its name there apart.
+    /// How it joins a tailnet. Its name there comes with its slug; its crew's tag is the first.
     pub(crate) tailscale: Option<Tailscale>,
 }
 
@@ -63,8 +63,8 @@ impl Wish {
 impl Held<'_> {
     /// Asks for the lease whose claim says `acquiring`. On an error there is nothing left, or the claim
     /// stays and the error says what to do.
-    pub(crate) async fn acquire(mut self, wish: &Wish, interrupts: &mut Interrupts) -> Result<Self> {
-        let params = acquire_params(&self.claim, wish.tailscale.as_ref());
+    pub(crate) async fn acquire(mut self, interrupts: &mut Interrupts) -> Result<Self> {
+        let params = acquire_params(&self.claim);
         let (claims, id) = (self.host.claims(), self.claim.lease.id.clone());
         let base = self.claim.clone();
         let mut early = None;
@@ -210,8 +210,7 @@ fn created_nothing(error: &ProviderError) -> bool {
     }
 }
 
-fn acquire_params(claim: &Claim, tailscale: Option<&Tailscale>) -> AcquireParams {
-    let hostname = format!("crabbox-{}", claim.lease.slug);
+fn acquire_params(claim: &Claim) -> AcquireParams {
     AcquireParams {
         lease: claim.lease.clone(),
         target: claim.target.clone(),
@@ -220,6 +219,6 @@ fn acquire_params(claim: &Claim, tailscale: Option<&Tailscale>) -> AcquireParams
         idle_timeout_ms: claim.idle_timeout_ms,
         expires_at: claim.ttl_ms.map(|ttl| after(claim.created_at, ttl)),
         expose: claim.expose.clone(),
-        tailscale: tailscale.map(|tailscale| Tailscale { hostname, ..tailscale.clone() }),
+        tailscale: claim.tailscale.clone(),
     }
 }

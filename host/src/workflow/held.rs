@@ -223,7 +223,10 @@ pub(super) fn merge(claim: &mut Claim, report: &LeaseReport) {
     lease.r#ref = r#ref.or(lease.r#ref.take());
     lease.state = state.or(lease.state.take());
     lease.root = root.or(ssh.as_ref().map(|ssh| ssh.work_root.clone())).or(lease.root.take());
-    lease.labels.extend(labels);
+    // What the user called it stays; and what it was called before.
+    for (key, value) in labels {
+        lease.labels.entry(key).or_insert(value);
+    }
     claim.ssh = ssh.or(claim.ssh.take());
     claim.expires_at = expires_at.or(claim.expires_at);
     if !endpoints.is_empty() {

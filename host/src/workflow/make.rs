@@ -72,7 +72,7 @@ pub(super) async fn make<'a>(
     }
     let mut held = Held::new(host, chosen, lock, claim);
     (held.session, held.run) = (Some(session), run);
-    held.acquire(wish, interrupts).await
+    held.acquire(interrupts).await
 }
 
 /// The last check of all, because it may write what belongs to others too: whether the lease may join its crew.
@@ -81,9 +81,10 @@ async fn admitted(host: &Host, wish: &Wish, interrupts: &mut Interrupts) -> Resu
     if interrupts.exit_now().is_some() {
         return Err(interrupted());
     }
-    let (Some(_), Some(crew)) = (&wish.tailscale, &wish.crew) else { return Ok(()) };
+    let (Some(tailscale), Some(crew)) = (&wish.tailscale, &wish.crew) else { return Ok(()) };
+    let Some(tag) = tailscale.tags.first() else { return Ok(()) };
     tokio::select! {
-        admitted = patiently("asking for the tailnet's policy", admit(&host.env, crew)) => admitted,
+        admitted = patiently("asking for the tailnet's policy", admit(&host.env, crew, tag)) => admitted,
         _ = interrupts.next() => Err(interrupted()),
     }
 }
@@ -162,6 +163,7 @@ fn new_claim(
         target: chosen.manifest.targets.first().cloned(),
         ssh: None,
         expose: wish.expose.clone(),
+        tailscale: wish.tailscale.clone(),
         endpoints: Vec::new(),
         created_at: now,
         last_used_at: now,

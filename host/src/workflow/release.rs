@@ -98,6 +98,8 @@ impl Held<'_> {
         self.claim = self.host.claims().update(&self.claim.lease.id, true, |claim| {
             (claim.state, claim.owner) = (ClaimState::Leased, Owner::User);
             claim.stopped_at = Some(Timestamp::now());
+            // Where it is when it runs again is said then. What was published may still be.
+            claim.endpoints.retain(|endpoint| endpoint.id.is_some());
             claim.missing_since = None;
             Ok(())
         })?;

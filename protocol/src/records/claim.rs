@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Endpoint, Lease, ReleaseAction, RunId, SecretSource, Ssh};
+use crate::{Endpoint, Lease, ReleaseAction, RunId, SecretSource, Ssh, Tailscale};
 
 /// The host's durable record of a lease: `claims/LEASEID.json` in the state directory. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +54,9 @@ pub struct Claim {
     /// How others reach the lease.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Endpoint>,
+    /// How the lease joined a tailnet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tailscale: Option<Tailscale>,
     /// When the claim was made.
     pub created_at: Timestamp,
     /// When the lease was last used.

@@ -150,3 +150,48 @@ fn a_crew_is_released_as_a_whole_and_what_fails_is_named() {
     assert_has(&stderr, &["crew nobody has no members"]);
     world.ok(&["stop", "other"]);
 }
+
+#[test]
+fn a_member_whose_claim_cannot_be_read_is_no_member_that_was_released() {
+    let world = World::new();
+    for (slug, crew) in [("a", "team"), ("b", "team"), ("c", "other")] {
+        world.ok(&["warmup", "--slug", slug, "--crew", crew]);
+    }
+    let claim = |slug: &str| {
+        let list = world.json(&["list", "--json"]);
+        let row = list.as_array().unwrap().iter().find(|row| row["slug"] == slug).unwrap().clone();
+        world.state().join("claims").join(format!("{}.json", row["id"].as_str().unwrap()))
+    };
+    let (broken, other) = (claim("b"), claim("c"));
+    let damage = |path: &std::path::Path, to: u32| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let from = 100 - to;
+        std::fs::write(path, text.replace(&format!("\"version\": {from}"), &format!("\"version\": {to}")))
+            .unwrap();
+    };
+    // Only the record's own version: what the plugin is of is another.
+    damage(&broken, 99);
+    damage(&other, 99);
+    let (code, _, stderr) = world.run(&["crew", "release", "team"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert_has(&stderr, &["slug=a", "cannot be used", "not every member of crew team was released"]);
+    assert!(
+        !stderr.contains(other.file_name().unwrap().to_str().unwrap()),
+        "that one is of another crew: {stderr}"
+    );
+    damage(&broken, 1);
+    damage(&other, 1);
+    assert_eq!(world.run(&["crew", "release", "team"]).0, 0);
+    world.ok(&["stop", "c"]);
+}
+
+#[test]
+fn what_the_user_calls_a_lease_no_provider_changes() {
+    let world = World::new();
+    let cases = r#"acquire) ok '{"lease":{"labels":{"role":"theirs","zone":"a"}}}' ;;
+run) ok '{"exitCode":0}' ;; release) ok '{"outcome":"released"}' ;;"#;
+    world.provider("zones", &json!({"methods": ["acquire", "run", "release"]}), cases);
+    world.ok(&["warmup", "--provider", "zones", "--slug", "one", "--crew", "team", "--role", "mine"]);
+    assert_eq!(world.json(&["list", "--json"])[0]["labels"], json!({"role": "mine", "zone": "a"}));
+    world.ok(&["stop", "one"]);
+}

@@ -135,3 +135,62 @@ unbridge) echo begin >>LOG; sleep 1; echo end >>LOG; ok '{"outcome":"absent"}' ;
         std::fs::remove_file(&log).unwrap();
     }
 }
+
+#[test]
+fn what_a_provider_says_is_kept_until_it_is_asked_for_anew() {
+    let world = World::new();
+    let manifest = json!({"transports": ["url"], "methods": ["acquire", "run", "release", "bridge"]});
+    let answer = world.root().join("answer");
+    let say = |host: &str| {
+        let answer_now = json!({
+            "state": "ready", "transport": "url", "endpoint": format!("https://{host}.example"), "message": "open to all",
+            "targets": [{"port": 80, "url": format!("https://80.{host}.example"), "id": "x"}],
+        });
+        std::fs::write(&answer, answer_now.to_string()).unwrap();
+    };
+    let cases = format!(
+        r#"acquire) ok '{{"lease":{{}}}}' ;; run) ok '{{"exitCode":0}}' ;; release) ok '{{"outcome":"released"}}' ;;
+bridge) ok "$(cat {})" ;;"#,
+        answer.display()
+    );
+    world.provider("edge", &manifest, &cases);
+    world.ok(&["warmup", "--provider", "edge", "--slug", "one", "--crew", "team"]);
+    let row = |more: &[&str]| {
+        let peers = world.json(&[&["crew", "peers", "--crew", "team", "--json"], more].concat());
+        assert_fits("crew-peers", &peers);
+        let row = &peers["members"][0];
+        [row["endpoint"].clone(), row["targets"][0]["url"].clone(), row["note"].clone()]
+    };
+    say("a");
+    let first = [json!("https://a.example"), json!("https://80.a.example"), json!("open to all")];
+    assert_eq!((row(&[]), row(&[])), (first.clone(), first.clone()), "said and remembered, it is the same");
+    say("b");
+    assert_eq!(row(&[]), first);
+    let second = [json!("https://b.example"), json!("https://80.b.example"), json!("open to all")];
+    assert_eq!((row(&["--refresh"]), row(&[])), (second.clone(), second));
+    world.ok(&["stop", "one"]);
+}
+
+#[test]
+fn a_port_that_was_not_published_is_an_error_and_one_that_may_be_is_named() {
+    let world = World::new();
+    let manifest =
+        json!({"transports": ["url"], "methods": ["acquire", "run", "release", "bridge", "unbridge"]});
+    let cases = r#"acquire) ok '{"lease":{}}' ;; run) ok '{"exitCode":0}' ;; release) ok '{"outcome":"released"}' ;;"#;
+    let stuck = r#"bridge) no "it is stuck" '{"kind":"provider"}' ;;"#;
+    world.provider("stuck", &manifest, &[cases, stuck].join(" "));
+    world.provider("silent", &manifest, &[cases, "bridge) sleep 600 ;;"].join(" "));
+    for name in ["local", "stuck", "silent"] {
+        world.ok(&["warmup", "--provider", name, "--slug", name, "--crew", "team"]);
+    }
+    let (code, stdout, stderr) = world.run(&["crew", "peers", "--crew", "team", "--share-port", "8080"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert_has(&stderr, &["2 members of crew team could not be asked"]);
+    assert_has(&stdout, &["it is stuck", "port=8080", "`crabbox crew unshare team --port 8080` closes it"]);
+    assert_eq!(world.run(&["crew", "peers", "--crew", "team", "--provider", "stuck"]).0, 1);
+    // What has no way to close a port is not left with one.
+    assert_eq!(world.run(&["crew", "unshare", "team", "--provider", "local"]).0, 0);
+    let stdout = world.ok(&["crew", "peers", "--crew", "team", "--provider", "local"]);
+    assert!(!stdout.contains("8080"), "{stdout}");
+    world.ok(&["crew", "release", "team"]);
+}

@@ -123,3 +123,81 @@ fn a_member_is_reached_by_the_address_that_its_lease_was_given() {
     assert_eq!(row["transports"], json!(["tailnet"]));
     world.ok(&["stop", "one"]);
 }
+
+#[test]
+fn no_command_gets_a_key_to_a_tailnet_whatever_is_allowed() {
+    let world = World::new();
+    provider(&world);
+    let keys =
+        [("MY_KEY", KEY), ("TS_API_KEY", KEY), ("CRABBOX_TAILSCALE_AUTH_KEY", KEY), ("TS_OTHER", "fine")];
+    let crabbox = |arguments: &[&str]| {
+        let (code, stdout, stderr) = ended(world.crabbox(arguments).envs(keys));
+        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+        (stdout, stderr)
+    };
+    // A repository's own file may allow what it likes.
+    world.write("crabbox.yaml", "env:\n  allow: [\"TS_*\", \"CRABBOX_TAILSCALE_*\", MY_KEY]\n");
+    crabbox(&["warmup", "--slug", "here"]);
+    let (stdout, stderr) = crabbox(&["run", "--id", "here", "--", "env"]);
+    assert!(stdout.contains("TS_OTHER=fine") && stdout.contains("MY_KEY="), "{stdout}");
+    assert!(!stdout.contains("TS_API_KEY") && !stdout.contains("AUTH_KEY"), "{stdout}");
+    assert_has(&stderr, &["TS_API_KEY is not forwarded: it is the key to a tailnet"]);
+    // And of a lease that joined with a key of another name, that one, too.
+    let flags = ["--provider", "tail", "--tailscale", "--tailscale-auth-key-env", "MY_KEY", "--slug", "one"];
+    crabbox(&[&["warmup"], &flags[..]].concat());
+    let (_, stderr) = crabbox(&["run", "--id", "one", "--no-sync", "--", "true"]);
+    assert_has(&stderr, &["MY_KEY is not forwarded: it is the key to a tailnet"]);
+    assert!(!asked(&world).iter().any(|request| request.to_string().contains(KEY)));
+    world.ok(&["stop", "one"]);
+    world.ok(&["stop", "here"]);
+}
+
+#[test]
+fn ssh_does_not_get_the_key_that_the_lease_was_made_with() {
+    let world = World::new();
+    let (ssh, plugin) = (world.root().join("ssh.env"), world.root().join("plugin.env"));
+    world.script(
+        "ssh",
+        &format!("#!/bin/sh\nenv >>{}\necho 'Host key verification failed.' >&2\nexit 255\n", ssh.display()),
+    );
+    let manifest =
+        json!({"features": ["tailscale"], "transports": ["tailnet"], "methods": ["acquire", "release"]});
+    let lease = r#"{"lease":{"ssh":{"user":"u","host":"127.0.0.1","port":1,"workRoot":"/w"}}}"#;
+    let cases = format!(
+        "acquire) env >>{}; ok '{lease}' ;; release) ok '{{\"outcome\":\"released\"}}' ;;",
+        plugin.display()
+    );
+    world.provider("tail", &manifest, &cases);
+    let mut command = world.crabbox(&["warmup", "--provider", "tail", "--tailscale"]);
+    let (code, _, stderr) = ended(command.env("CRABBOX_TAILSCALE_AUTH_KEY", KEY));
+    assert_ne!(code, 0, "{stderr}");
+    assert!(std::fs::read_to_string(plugin).unwrap().contains(KEY));
+    let ssh = std::fs::read_to_string(ssh).unwrap_or_else(|_| panic!("ssh was not started: {stderr}"));
+    assert!(ssh.contains("PATH=") && !ssh.contains(KEY), "{ssh}");
+}
+
+#[test]
+fn all_members_wear_one_tag_wherever_they_were_made() {
+    let world = World::new();
+    provider(&world);
+    let warm = |slug: &str, owner: &str| {
+        let flags = ["--provider", "tail", "--tailscale", "--crew", "team", "--slug", slug];
+        let mut command = world.crabbox(&[&["warmup"], &flags[..]].concat());
+        let (code, _, stderr) =
+            ended(command.env("CRABBOX_TAILSCALE_AUTH_KEY", KEY).env("CRABBOX_OWNER", owner));
+        assert_eq!(code, 0, "{stderr}");
+    };
+    warm("one", "ann@home");
+    warm("two", "ann.long@work");
+    let tags = |n: usize| asked(&world)[n]["params"]["tailscale"]["tags"].clone();
+    assert_eq!((tags(0), tags(1)), (json!(["tag:cbx-crew-ann-team"]), json!(["tag:cbx-crew-ann-team"])));
+    let mut doctor = world.crabbox(&["doctor", "--crew", "team"]);
+    assert_has(&ended(doctor.env("CRABBOX_OWNER", "bob")).1, &["tag:cbx-crew-ann-team needs rows"]);
+    world.ok(&["crew", "release", "team"]);
+    warm("three", "bob");
+    assert_eq!(
+        asked(&world).last().unwrap()["params"]["tailscale"]["tags"],
+        json!(["tag:cbx-crew-bob-team"])
+    );
+    world.ok(&["stop", "three"]);
+}

@@ -36,7 +36,7 @@ pub(crate) struct HostsArgs {
 
 pub(super) async fn hosts(host: &Host, args: HostsArgs, selection: &Selection) -> Result<()> {
     let crew = named(&args.crew)?;
-    let tag = tag(&host.env, &crew);
+    let tag = tag(host, &crew)?;
     if args.print {
         return output::data(&guest::printed(&tag));
     }

@@ -6,8 +6,9 @@ use crabbox_protocol::records::Claim;
 use super::named;
 use crate::commands::{ProviderArgs, stop::free};
 use crate::crew::connect::{Ended, disconnect};
-use crate::crew::members;
+use crate::crew::{members, of_crew};
 use crate::error::{Error, Result};
+use crate::exit::Exit;
 use crate::host::{Host, Selection};
 use crate::output::{self, say};
 use crate::workflow::{Ending, Released, stop};
@@ -52,13 +53,15 @@ pub(crate) async fn release_crew(
         // It ends by itself once a member is gone.
         Err(error) => output::error(&error),
     }
-    if claims.is_empty() {
+    let (_, unread) = of_crew(host, crew)?;
+    if claims.is_empty() && unread.is_empty() {
         say(format!("crew {crew} has no members"));
         return Ok(());
     }
     let leases = if claims.len() == 1 { "lease" } else { "leases" };
     say(format!("releasing crew {crew}: {} {leases}", claims.len()));
-    let mut first = None;
+    // One that cannot be read may be a member, and costs what it costs.
+    let mut first = (!unread.is_empty()).then_some(Exit::Failure);
     for claim in claims {
         let released = async {
             free(host, claim, how.force)?;
@@ -73,7 +76,7 @@ pub(crate) async fn release_crew(
                     claim.lease.id, claim.lease.slug, claim.provider
                 ));
             }
-            Err(error) if matches!(error.exit, crate::Exit::Signal(_)) => return Err(error),
+            Err(error) if matches!(error.exit, Exit::Signal(_)) => return Err(error),
             Err(error) => {
                 output::error(&error);
                 first.get_or_insert(error.exit);

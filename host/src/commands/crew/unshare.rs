@@ -31,11 +31,11 @@ pub(super) async fn unshare(host: &Host, args: UnshareArgs) -> Result<()> {
     let (mut closed, mut first) = (0, None);
     for (claim, outcome) in claims.iter().zip(take_back(host, &claims, args.port).await) {
         match outcome {
-            Ok(Some(true)) => {
+            Ok(true) => {
                 closed += 1;
                 say(format!("taken back: slug={} provider={}", claim.lease.slug, claim.provider));
             }
-            Ok(Some(false) | None) => {}
+            Ok(false) => {}
             Err(error) => {
                 first.get_or_insert(error.exit);
                 output::error(

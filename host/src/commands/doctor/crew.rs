@@ -21,7 +21,8 @@ pub(super) async fn rows(
     checks: &mut Vec<DoctorRow>,
 ) -> Result<String> {
     let claims = members(host, crew, provider.provider.as_deref())?;
-    let peers = peers(host, crew, &claims, None).await;
+    // What is to be probed is what there is now.
+    let peers = peers(host, crew, &claims, None, bridge).await;
     let matrix = matrix(&peers);
     checks.push(crew_row(crew, &peers, &matrix));
     checks.extend(matrix_rows(&matrix));

@@ -7,7 +7,7 @@ use crabbox_protocol::records::{Claim, DoctorRow};
 use crabbox_protocol::{CheckStatus, feature};
 use serde_json::{Value, json};
 
-use crate::crew::{AT_ONCE, Control, Standing, is_opted_in, policy_rows, tag};
+use crate::crew::{AT_ONCE, Control, Standing, is_opted_in, policy_rows, tag_of};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::join::join;
@@ -23,7 +23,7 @@ pub(super) async fn row(host: &Host, crew: &str, claims: &[Claim]) -> DoctorRow 
         row.details = details([("reason", json!("provider_not_tailscale_capable"))]);
         return row;
     }
-    let tag = tag(&host.env, crew);
+    let tag = tag_of(&host.env, crew, claims);
     let rows = policy_rows(&tag);
     let by_hand = format!("add to the policy: {}", rows.join("; "));
     row.details = details([("tag", json!(tag)), ("mode", json!("manual"))]);

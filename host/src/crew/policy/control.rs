@@ -14,6 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::http::{Method, Uri};
 
+use super::super::API_KEY;
 use super::Standing;
 use super::edit::edit;
 use crate::Exit;
@@ -73,7 +74,7 @@ impl Control {
     /// The control plane that the environment names. Without `TS_API_KEY` there is none.
     pub(crate) fn of(env: &Env) -> Result<Option<Self>> {
         let text = |name: &str| env.text(name).map_err(|why| Error::usage(format!("`{name}`: {why}")));
-        let Some(key) = text("TS_API_KEY")? else { return Ok(None) };
+        let Some(key) = text(API_KEY)? else { return Ok(None) };
         let authorization = STANDARD.encode(format!("{key}:"));
         hide(key);
         hide(&authorization);
