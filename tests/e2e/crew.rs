@@ -40,6 +40,15 @@ fn peers(world: &World, more: &[&str]) -> Value {
     peers["members"].clone()
 }
 
+/// The same, where some could not be asked, and that is an error.
+fn failing_peers(world: &World, more: &[&str]) -> Value {
+    let (code, stdout, stderr) = world.run(&[&["crew", "peers", "--crew", "team", "--json"], more].concat());
+    assert!(code == 1 && stderr.contains("of crew team could not be asked"), "{code}: {stderr}");
+    let peers = serde_json::from_str(&stdout).unwrap();
+    assert_fits("crew-peers", &peers);
+    peers["members"].clone()
+}
+
 fn asked(world: &World, name: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(world.root().join(format!("asked.{name}"))).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

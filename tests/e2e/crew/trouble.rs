@@ -5,7 +5,7 @@ use std::fs;
 use crabbox_tests::World;
 use serde_json::{Value, json};
 
-use super::{asked, listing, peers, provider};
+use super::{asked, failing_peers, listing, peers, provider};
 use crate::support::assert_has;
 
 /// Says of a lease what its slug says.
@@ -86,7 +86,7 @@ fn many_members_of_a_provider_that_hangs_are_asked_about_by_a_few_processes() {
     let slugs: Vec<String> = (10..22).map(|n| format!("s{n}")).collect();
     warm(&world, "hangs", &slugs.iter().map(String::as_str).collect::<Vec<_>>());
     let before = world.starts("hangs");
-    let rows = peers(&world, &[]);
+    let rows = failing_peers(&world, &[]);
     assert!(rows.as_array().unwrap().iter().all(|row| note(row).contains("did not answer within 10s")));
     assert_eq!(rows.as_array().unwrap().len(), 12);
     let started = world.starts("hangs") - before;
@@ -167,7 +167,7 @@ fn publishing_a_port_of_one_lease_fails_for_that_one_only() {
     world.ok(&["plugins", "list"]);
     fs::remove_file(&once).unwrap();
     assert_eq!(
-        listing(&peers(&world, &["--share-port", "80"])),
+        listing(&failing_peers(&world, &["--share-port", "80"])),
         ["a none - error", "crash none - error", "z tailnet 100.64.0.7 ready"]
     );
 }
