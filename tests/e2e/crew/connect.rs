@@ -2,5 +2,6 @@
 
 mod files;
 mod life;
+mod others;
 mod site;
 mod trouble;

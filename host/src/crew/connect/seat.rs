@@ -2,7 +2,9 @@
 //!
 //! In the crew's directory there are two locks. `lock` is held by that process and by the guards of its connections,
 //! so that it is free only once everything is gone. `holder` is a record lock of that process alone: of such a lock
-//! the system itself says whose it is, so nobody is ever sent a signal by a number that a file has.
+//! the system itself says whose it is, so nobody is ever sent a signal by a number that a file has. It may also say
+//! that it is no process of this machine's (0, or less, for the lock of an open file or of another machine): then
+//! nobody is sent one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -75,11 +77,11 @@ impl Seat {
                         _holder: holder,
                     }));
                 }
-                Ok(None) => {
-                    if let Some(pid) = holder(&directory) {
-                        return Ok(Taken::By(pid));
-                    }
-                }
+                Ok(None) => match holder(&directory) {
+                    Holder::Process(pid) => return Ok(Taken::By(pid)),
+                    Holder::Elsewhere => return Err(stuck(&directory)),
+                    Holder::Nobody => {}
+                },
                 // The directory was removed meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(failed(error)),
@@ -130,7 +132,10 @@ impl Drop for Seat {
 /// What stands for a crew, if anything does. The process is alive at this moment.
 pub(crate) fn standing(paths: &Paths, crew: &str) -> Option<(Pid, Option<CrewConnection>)> {
     let directory = directory(paths, crew);
-    holder(&directory).map(|pid| (pid, Files::of(&directory).read()))
+    match holder(&directory) {
+        Holder::Process(pid) => Some((pid, Files::of(&directory).read())),
+        Holder::Nobody | Holder::Elsewhere => None,
+    }
 }
 
 /// What there was to be ended.
@@ -177,11 +182,12 @@ async fn end(paths: &Paths, crew: &str) -> Result<(Ended, Vec<LeaseId>)> {
                 return Ok((ended, forwards.map(|forward| forward.lease_id).collect()));
             }
             Ok(None) => match holder(&directory) {
-                Some(pid) if told != Some(pid) => {
+                Holder::Elsewhere => return Err(stuck(&directory)),
+                Holder::Process(pid) if told != Some(pid) => {
                     let _ = kill_process(pid, Signal::TERM);
                     (told, begun, killed) = (Some(pid), Instant::now(), false);
                 }
-                Some(pid) if begun.elapsed() > PATIENCE && !killed => {
+                Holder::Process(pid) if begun.elapsed() > PATIENCE && !killed => {
                     let _ = kill_process(pid, Signal::KILL);
                     (begun, killed) = (Instant::now(), true);
                 }
@@ -217,10 +223,28 @@ fn open_holder(directory: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// The process that has the seat: the system says so.
-fn holder(directory: &Path) -> Option<Pid> {
-    let file = OpenOptions::new().read(true).write(true).open(directory.join(HOLDER)).ok()?;
-    fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok().flatten()?.pid
+/// Who has the seat: the system says so.
+#[derive(Debug)]
+enum Holder {
+    /// Nobody, at this moment.
+    Nobody,
+    /// A process that can be sent a signal.
+    Process(Pid),
+    /// Somebody who is no process of this machine that the system has a number for.
+    Elsewhere,
+}
+
+fn holder(directory: &Path) -> Holder {
+    let file = OpenOptions::new().read(true).write(true).open(directory.join(HOLDER));
+    let lock = file.and_then(|file| Ok(fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?));
+    match lock {
+        Ok(Some(Flock { pid, .. })) => {
+            // A signal to -1 is one to everybody, and 1 is nobody's crabbox.
+            let pid = pid.filter(|pid| pid.as_raw_nonzero().get() > 1);
+            pid.map_or(Holder::Elsewhere, Holder::Process)
+        }
+        Ok(None) | Err(_) => Holder::Nobody,
+    }
 }
 
 fn cannot_lock(directory: &Path, error: io::Error) -> Error {
