@@ -81,10 +81,12 @@ impl Carrier {
             said.map_err(|error| Error::failure(format!("cannot write `{}`", log.display())).cause(error))?;
         let guard = Guard::spawn(&Locks { lease: None, run: Some(lock) })
             .map_err(|error| Error::failure("cannot start a guard").cause(error))?;
+        let mut options = vec!["ControlPersist=no".to_owned()];
+        options.extend(stays(&target).await);
         let child = Command::new(&target.program)
             .args(["-M", "-N", "-S"])
             .arg(directory.0.socket())
-            .args(target.to_connect(&["ControlPersist=no".to_owned()]))
+            .args(target.to_connect(&options))
             .env_clear()
             .envs(target.env.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
@@ -180,4 +182,24 @@ impl Carrier {
     fn said(&self) -> String {
         read_end(&self.directory.0.log(), LOG)
     }
+}
+
+/// The option that keeps ssh from leaving its guard's group for the background, whatever the user's own configuration
+/// says. `None` where ssh has none, and so does not do that: this came with OpenSSH 8.7, and one that is not known is
+/// refused. `IgnoreUnknown` would help, and take the place of the user's.
+async fn stays(target: &Target) -> Option<String> {
+    const OPTION: &str = "ForkAfterAuthentication=no";
+    let known = Command::new(&target.program)
+        .args(["-F", "none", "-G", "-o", OPTION, "--", "lease"])
+        .env_clear()
+        .envs(target.env.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .status();
+    let known = timeout(ASKING, known).await.is_ok_and(|status| status.is_ok_and(|status| status.success()));
+    known.then(|| OPTION.to_owned())
 }

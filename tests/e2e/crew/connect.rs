@@ -3,5 +3,6 @@
 mod files;
 mod life;
 mod others;
+mod settings;
 mod site;
 mod trouble;
