@@ -7,7 +7,7 @@ use crabbox_protocol::records::CrewConnection;
 
 use super::named;
 use crate::commands::ProviderArgs;
-use crate::crew::connect::{Answer, Plan, Seat, Taken, aside, hold, standing, supervise};
+use crate::crew::connect::{Answer, Plan, Seat, Taken, aside, hold, nameable, standing, supervise};
 use crate::crew::members;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -60,6 +60,7 @@ pub(super) async fn connect(host: &Host, args: ConnectArgs) -> Result<u8> {
         say(format!("crew {crew} has nothing to forward: no member is reached by SSH and promised a port"));
         return Ok(0);
     }
+    nameable(&host.paths, &crew)?;
     if args.export {
         return in_background(host, &crew, provider, &plan, args.json).await;
     }

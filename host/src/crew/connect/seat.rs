@@ -149,6 +149,17 @@ pub(crate) enum Ended {
     Connection,
 }
 
+/// Refuses a crew whose directory no record could name.
+pub(crate) fn nameable(paths: &Paths, crew: &str) -> Result<()> {
+    let directory = directory(paths, crew);
+    match directory.to_str() {
+        Some(_) => Ok(()),
+        None => Err(Error::usage(format!("`{}` is not UTF-8", directory.display()))
+            .cause("whoever connects is told the names of files in it")
+            .hint("set XDG_STATE_HOME to another place")),
+    }
+}
+
 /// Ends what stands for a crew. On return all of it is gone.
 pub(crate) async fn disconnect(host: &Host, crew: &str) -> Result<Ended> {
     let (ended, left) = end(&host.paths, crew).await?;
