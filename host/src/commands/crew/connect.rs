@@ -111,6 +111,7 @@ async fn in_background(
             {
                 Answer::Stands(record) => break record,
                 Answer::Taken => {}
+                Answer::Disconnected => return Err(disconnected(crew)),
                 Answer::Failed(code, error) => {
                     output::error(&error);
                     return Ok(code);
@@ -131,6 +132,11 @@ async fn in_background(
 fn connected(crew: &str, pid: i32) -> Error {
     Error::new(Exit::NotFound, format!("crew {crew} is connected already, by process {pid}"))
         .hint(format!("`crabbox crew disconnect {crew}` ends that"))
+}
+
+fn disconnected(crew: &str) -> Error {
+    let message = format!("crew {crew} was disconnected by another crabbox before it was connected");
+    Error::new(Exit::NotFound, message).hint(format!("`crabbox crew connect {crew} --export` tries again"))
 }
 
 fn show(record: &CrewConnection, json: bool) -> Result<()> {

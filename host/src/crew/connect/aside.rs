@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 
 use crabbox_protocol::records::CrewConnection;
@@ -28,6 +29,8 @@ enum Word {
     Stands(CrewConnection),
     /// Another was first.
     Taken,
+    /// It was told to end before it stood.
+    Disconnected,
     /// Nothing of it stands.
     Failed { message: String, causes: Vec<String>, hints: Vec<String> },
 }
@@ -39,6 +42,8 @@ pub(crate) enum Answer {
     Stands(CrewConnection),
     /// Another was first.
     Taken,
+    /// It was told to end before it stood, by somebody else than us.
+    Disconnected,
     /// Nothing of it stands. The process exited so.
     Failed(u8, Error),
 }
@@ -79,11 +84,16 @@ pub(crate) async fn aside(arguments: &[&str], interrupts: &mut Interrupts) -> Re
     Ok(match serde_json::from_slice(&said) {
         Ok(Word::Stands(record)) => Answer::Stands(record),
         word => {
-            let code = child.wait().await.ok().and_then(|status| status.code());
+            let status = child.wait().await.ok();
+            let signal = status.and_then(|status| status.signal());
+            let code = status.and_then(|status| status.code());
             let code = code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0);
             let code = code.unwrap_or(Exit::Failure.code());
             match word {
                 Ok(Word::Taken) => Answer::Taken,
+                Ok(Word::Disconnected) => Answer::Disconnected,
+                // That was before it listened.
+                Err(_) if signal == Some(Signal::TERM.as_raw()) => Answer::Disconnected,
                 Ok(Word::Failed { message, causes, hints }) => {
                     Answer::Failed(code, Error { causes, hints, ..Error::failure(message) })
                 }
@@ -128,6 +138,9 @@ pub(crate) async fn hold(host: &Host, crew: &str, provider: Option<&str>) -> Res
         }
         Err(error) => {
             drop(seat);
+            if matches!(error.exit, Exit::Signal(_)) {
+                return tell(&Word::Disconnected).map(|()| error.exit.code());
+            }
             refuse(error)
         }
     }

@@ -1,9 +1,12 @@
 //! Connections that others end, or have no hand in.
 
 use std::fs;
+use std::time::Duration;
+
+use crabbox_tests::wait_for;
 
 use super::site::Site;
-use crate::support::assert_has;
+use crate::support::{assert_has, end, spawn};
 
 #[cfg(target_os = "linux")]
 #[test]
@@ -40,4 +43,22 @@ sys.stdin.read()
     assert_eq!(other.try_wait().unwrap(), None);
     drop(other.stdin.take());
     assert!(other.wait().unwrap().success());
+}
+
+#[test]
+fn whoever_waits_for_it_is_told_that_another_has_disconnected() {
+    let Some(site) = Site::new() else { return };
+    site.warm("one", &[4034], &[]);
+    let before = site.sshd.connections();
+    site.sshd.faults(|faults| faults.delay = Duration::from_secs(600));
+    let child = spawn(&mut site.world.crabbox(&["crew", "connect", "shop", "--export"]));
+    wait_for("the attempt", || site.sshd.connections() > before);
+    let (code, _, stderr) = site.world.run(&["crew", "disconnect", "shop"]);
+    assert_eq!((code, stderr.lines().last()), (0, Some("disconnected crew shop")));
+    let (code, stdout, stderr) = end(child);
+    assert_eq!((code, stdout.as_str()), (4, ""), "{stderr}");
+    assert_has(&stderr, &["crew shop was disconnected by another crabbox", "crew connect shop"]);
+    site.is_disconnected();
+    site.sshd.faults(|faults| faults.delay = Duration::ZERO);
+    site.world.ok(&["crew", "release", "shop"]);
 }
