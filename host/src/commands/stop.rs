@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::host::{Host, Selection};
 use crate::lease::RunDir;
 use crate::output::say;
+use crate::ssh::Carrier;
 use crate::workflow::{Ending, Released, stop as stop_lease};
 
 /// Release a lease
@@ -45,7 +46,9 @@ pub(crate) async fn stop(host: &Host, args: StopArgs, selection: Selection) -> R
     let claim = host.claims().find(args.lease.name()?, selection.explicit())?;
     free(host, &claim, args.force)?;
     let chosen = host.chosen_for_with(&claim, &selection).await?;
-    let verb = match stop_lease(host, chosen, &claim, how).await? {
+    let released = stop_lease(host, chosen, &claim, how).await?;
+    Carrier::clear(host, std::slice::from_ref(&claim.lease.id)).await;
+    let verb = match released {
         Released::Stopped => "stopped",
         _ => "released",
     };

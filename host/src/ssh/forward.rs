@@ -72,7 +72,7 @@ impl Carrier {
         private_dir(&host.paths.known_hosts())?;
         let place = Place::of_ports(host, &claim.lease.id);
         // One that is there is of a process that was killed.
-        place.remove();
+        place.close().await;
         place.make()?;
         let directory = Directory(place);
         let log = directory.0.log();
@@ -114,9 +114,12 @@ impl Carrier {
         }
     }
 
-    /// Removes what the connection of a killed process has left on disk.
-    pub(crate) fn clear(host: &Host, id: &LeaseId) {
-        Place::of_ports(host, id).remove();
+    /// Ends what is left of connections to these leases whose process was killed, and of connections to leases that
+    /// are no more.
+    pub(crate) async fn clear(host: &Host, ids: &[LeaseId]) {
+        for id in ids {
+            Place::of_ports(host, id).close().await;
+        }
     }
 
     /// Waits until the connection stands, or ssh has ended.

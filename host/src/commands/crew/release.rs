@@ -1,16 +1,18 @@
 //! `crabbox crew release`, and `stop --crew`.
 
 use clap::Args;
+use crabbox_protocol::LeaseId;
 use crabbox_protocol::records::Claim;
 
 use super::named;
 use crate::commands::{ProviderArgs, stop::free};
-use crate::crew::connect::{Ended, disconnect};
+use crate::crew::connect::{Ended, Plan, connected_to, disconnect};
 use crate::crew::{members, of_crew};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Host, Selection};
 use crate::output::{self, say};
+use crate::ssh::Carrier;
 use crate::workflow::{Ending, Released, stop};
 
 /// Release every member of a crew
@@ -39,7 +41,8 @@ pub(super) async fn release(host: &Host, args: ReleaseArgs, selection: &Selectio
     release_crew(host, &crew, &claims, how, selection).await
 }
 
-/// Ends what connects this machine to them, and releases every member, one after the other. One that fails is named, and the rest is released all the same.
+/// Ends what connects this machine to them, and releases these members, one after the other. One that fails is named,
+/// and the rest is released all the same.
 pub(crate) async fn release_crew(
     host: &Host,
     crew: &str,
@@ -47,11 +50,13 @@ pub(crate) async fn release_crew(
     how: Ending,
     selection: &Selection,
 ) -> Result<()> {
-    match disconnect(host, crew).await {
-        Ok(Ended::Connection) => say(format!("disconnected crew {crew}")),
-        Ok(_) => {}
-        // It ends by itself once a member is gone.
-        Err(error) => output::error(&error),
+    if connected(host, crew, claims)? {
+        match disconnect(host, crew).await {
+            Ok(Ended::Connection) => say(format!("disconnected crew {crew}")),
+            Ok(_) => {}
+            // It ends by itself once a member is gone.
+            Err(error) => output::error(&error),
+        }
     }
     let (_, unread) = of_crew(host, crew)?;
     if claims.is_empty() && unread.is_empty() {
@@ -70,6 +75,7 @@ pub(crate) async fn release_crew(
         };
         match released.await {
             Ok(released) => {
+                Carrier::clear(host, std::slice::from_ref(&claim.lease.id)).await;
                 let verb = if matches!(released, Released::Stopped) { "stopped" } else { "released" };
                 say(format!(
                     "{verb} {} slug={} provider={}",
@@ -88,4 +94,17 @@ pub(crate) async fn release_crew(
         Some(exit) => Err(Error::new(exit, format!("not every member of crew {crew} was released"))
             .hint(format!("`crabbox list --crew {crew}` shows what is left"))),
     }
+}
+
+/// Whether any of these may be connected, or nobody stays that could be.
+fn connected(host: &Host, crew: &str, claims: &[Claim]) -> Result<bool> {
+    let goes = |id: &LeaseId| claims.iter().any(|claim| claim.lease.id == *id);
+    let (all, unread) = of_crew(host, crew)?;
+    if unread.is_empty() && all.iter().all(|claim| goes(&claim.lease.id)) {
+        return Ok(true);
+    }
+    Ok(match connected_to(&host.paths, crew) {
+        Some(leases) => leases.iter().any(goes),
+        None => !Plan::of(crew, claims, None).is_empty(),
+    })
 }

@@ -15,5 +15,5 @@ mod supervise;
 
 pub(crate) use aside::{Answer, aside, hold};
 pub(crate) use plan::Plan;
-pub(crate) use seat::{Ended, Seat, Taken, disconnect, nameable, standing};
+pub(crate) use seat::{Ended, Seat, Taken, connected_to, disconnect, nameable, standing};
 pub(crate) use supervise::supervise;

@@ -19,6 +19,7 @@ use rustix::process::{Flock, FlockType, Pid, Signal, fcntl_getlk, kill_process};
 use tokio::time::sleep;
 
 use super::files::Files;
+use crate::crew::of_crew;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::lease::LockFile;
@@ -43,6 +44,8 @@ pub(crate) struct Seat {
     directory: PathBuf,
     lock: Option<LockFile>,
     keeps_log: bool,
+    /// Whose connections a dead process left.
+    left: Vec<LeaseId>,
     /// Not opened a second time: closing any copy of a record lock's file ends the lock.
     _holder: File,
 }
@@ -66,6 +69,7 @@ impl Seat {
             private_dir(&directory)?;
             match LockFile::try_lock(&directory.join(LOCK), true) {
                 Ok(Some(lock)) => {
+                    let left = leases(&directory);
                     clear(&directory);
                     let holder = open_holder(&directory).map_err(failed)?;
                     fcntl_lock(&holder, FlockOperation::NonBlockingLockExclusive)
@@ -74,6 +78,7 @@ impl Seat {
                         directory,
                         lock: Some(lock),
                         keeps_log: false,
+                        left,
                         _holder: holder,
                     }));
                 }
@@ -102,6 +107,11 @@ impl Seat {
     pub(super) fn for_guard(&self) -> Result<File> {
         let lock = self.lock.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
         lock.and_then(LockFile::share_with_guard).map_err(|error| cannot_lock(&self.directory, error))
+    }
+
+    /// The leases that a dead process was connected to. What it left of that may still be there.
+    pub(super) fn left(&self) -> &[LeaseId] {
+        &self.left
     }
 
     /// What was said stays, for whoever asks next.
@@ -149,6 +159,11 @@ pub(crate) enum Ended {
     Connection,
 }
 
+/// The leases that a crew is connected to, or was by a dead process. `None` while that is not known.
+pub(crate) fn connected_to(paths: &Paths, crew: &str) -> Option<Vec<LeaseId>> {
+    Files::of(&directory(paths, crew)).read().map(of_record)
+}
+
 /// Refuses a crew whose directory no record could name.
 pub(crate) fn nameable(paths: &Paths, crew: &str) -> Result<()> {
     let directory = directory(paths, crew);
@@ -162,25 +177,29 @@ pub(crate) fn nameable(paths: &Paths, crew: &str) -> Result<()> {
 
 /// Ends what stands for a crew. On return all of it is gone.
 pub(crate) async fn disconnect(host: &Host, crew: &str) -> Result<Ended> {
-    let (ended, left) = end(&host.paths, crew).await?;
-    left.iter().for_each(|lease| Carrier::clear(host, lease));
-    Ok(ended)
+    let close = async |mut left: Vec<LeaseId>| {
+        // One that was killed while it was connecting has no record.
+        let (members, _) = of_crew(host, crew).unwrap_or_default();
+        left.extend(members.into_iter().map(|claim| claim.lease.id));
+        Carrier::clear(host, &left).await;
+    };
+    end(&host.paths, crew, close).await
 }
 
-/// The same, without the sockets that a killed process left for these leases.
-async fn end(paths: &Paths, crew: &str) -> Result<(Ended, Vec<LeaseId>)> {
+/// The same. `close` ends what a killed process left, given the leases that it was connected to as far as they are known.
+async fn end(paths: &Paths, crew: &str, close: impl AsyncFnOnce(Vec<LeaseId>)) -> Result<Ended> {
     let directory = directory(paths, crew);
     let (mut told, mut begun): (Option<Pid>, _) = (None, Instant::now());
     let mut killed = false;
     loop {
         if !directory.exists() {
             let ended = if told.is_some() { Ended::Connection } else { Ended::Nothing(None) };
-            return Ok((ended, Vec::new()));
+            return Ok(ended);
         }
         match LockFile::try_lock(&directory.join(LOCK), true) {
             Ok(Some(lock)) => {
                 let said = crate::paths::read_end(&Files::of(&directory).log(), 4096);
-                let record = Files::of(&directory).read();
+                close(leases(&directory)).await;
                 let had = clear(&directory);
                 lock.remove();
                 let _ = fs::remove_dir(&directory);
@@ -189,8 +208,7 @@ async fn end(paths: &Paths, crew: &str) -> Result<(Ended, Vec<LeaseId>)> {
                     (None, true) => Ended::Leftovers,
                     (None, false) => Ended::Nothing(Some(said).filter(|said| !said.trim().is_empty())),
                 };
-                let forwards = record.into_iter().flat_map(|record| record.forwards);
-                return Ok((ended, forwards.map(|forward| forward.lease_id).collect()));
+                return Ok(ended);
             }
             Ok(None) => match holder(&directory) {
                 Holder::Elsewhere => return Err(stuck(&directory)),
@@ -216,6 +234,15 @@ async fn end(paths: &Paths, crew: &str) -> Result<(Ended, Vec<LeaseId>)> {
 
 fn directory(paths: &Paths, crew: &str) -> PathBuf {
     paths.crews().join(crew)
+}
+
+/// The leases that the record in a directory names.
+fn leases(directory: &Path) -> Vec<LeaseId> {
+    Files::of(directory).read().map(of_record).unwrap_or_default()
+}
+
+fn of_record(record: CrewConnection) -> Vec<LeaseId> {
+    record.forwards.into_iter().map(|forward| forward.lease_id).collect()
 }
 
 /// Clears away what is in a directory that is locked. Returns whether a connection was among it.
@@ -279,6 +306,8 @@ mod tests {
         Paths { state: path("state"), cache: path("cache"), config: path("config") }
     }
 
+    async fn nothing(_: Vec<LeaseId>) {}
+
     #[tokio::test]
     async fn the_seat_is_one_and_leaves_nothing() {
         let home = tempfile::tempdir().unwrap();
@@ -288,7 +317,7 @@ mod tests {
         assert!(LockFile::try_lock(&directory(&paths, "shop").join(LOCK), true).unwrap().is_none());
         drop(seat);
         assert!(!directory(&paths, "shop").exists());
-        assert!(matches!(end(&paths, "shop").await, Ok((Ended::Nothing(None), _))));
+        assert!(matches!(end(&paths, "shop", nothing).await, Ok(Ended::Nothing(None))));
     }
 
     #[tokio::test]
@@ -303,7 +332,7 @@ mod tests {
             }
         };
         leave();
-        assert!(matches!(end(&paths, "shop").await, Ok((Ended::Leftovers, _))));
+        assert!(matches!(end(&paths, "shop", nothing).await, Ok(Ended::Leftovers)));
         assert!(!directory.exists());
         leave();
         let Ok(Taken::Ours(seat)) = Seat::take(&paths, "shop").await else { panic!("it is free") };
@@ -323,8 +352,8 @@ mod tests {
         fs::write(seat.files().log(), "it broke\n").unwrap();
         drop(seat);
         assert!(
-            matches!(end(&paths, "shop").await, Ok((Ended::Nothing(Some(said)), _)) if said == "it broke\n")
+            matches!(end(&paths, "shop", nothing).await, Ok(Ended::Nothing(Some(said))) if said == "it broke\n")
         );
-        assert!(matches!(end(&paths, "shop").await, Ok((Ended::Nothing(None), _))));
+        assert!(matches!(end(&paths, "shop", nothing).await, Ok(Ended::Nothing(None))));
     }
 }

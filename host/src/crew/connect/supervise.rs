@@ -39,8 +39,12 @@ pub(crate) async fn supervise(
 ) -> Result<Option<String>> {
     let mut interrupts = Interrupts::listen()?;
     let what = format!("connecting crew {}", plan.crew);
+    let open = async {
+        Carrier::clear(host, seat.left()).await;
+        open(host, plan, seat).await
+    };
     let mut carriers = tokio::select! {
-        carriers = patiently(&what, open(host, plan, seat)) => carriers?,
+        carriers = patiently(&what, open) => carriers?,
         number = interrupts.next() => return Err(interrupted(number)),
     };
     let ended = stand(host, plan, seat, &mut carriers, ready, &mut interrupts).await;

@@ -1,6 +1,7 @@
 //! Connections that cannot be made, that break, and that are killed.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 
 use crabbox_tests::{binary, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
@@ -117,9 +118,12 @@ fn when_it_is_killed_nothing_stays_and_the_next_one_stands() {
     wait_for("the end of ssh", || site.ssh().is_empty());
     fs::remove_dir_all(site.directory()).unwrap();
     site.release();
-    assert_eq!(site.world.run(&["cleanup"]).0, 0);
     assert!(!sockets[0].exists());
     site.is_disconnected();
+    // And that of a lease that was lost.
+    fs::DirBuilder::new().mode(0o700).create(&sockets[0]).unwrap();
+    assert_eq!(site.world.run(&["cleanup"]).0, 0);
+    assert!(!sockets[0].exists());
 }
 
 #[test]
