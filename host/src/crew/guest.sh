@@ -12,8 +12,11 @@ cbx_fail() {
 }
 
 # The lines `ADDRESS NAME.cbx` of a status, which is JSON of any shape: https://pkg.go.dev/tailscale.com/ipn/ipnstate.
-# Fails unless all of it can be read, and the tailnet is up. A record ends with a comma, so that none is long: some awks
-# take the square of a line's length. In the C locale a character is a byte.
+# Fails unless all of it can be read, and the tailnet is up. Of nodes with one name those that are offline are left out,
+# unless all are: a machine that was made anew leaves its old node behind. This machine is never offline.
+#
+# A record ends with a comma, so that none is long: some awks take the square of a line's length. In the C locale a
+# character is a byte.
 cbx_read() {
   CBX_TAG=$1 LC_ALL=C awk '
     BEGIN { tag = ENVIRON["CBX_TAG"]; RS = ","; want = "value"; hex = "0123456789abcdef" }
@@ -23,6 +26,7 @@ cbx_read() {
     function value(text, is_string) {
       if (want != "value" && want != "value or ]") fail()
       if (depth == 1 && is_string && key[1] == "BackendState") state = text
+      if (node == 3 && depth == 3 && !is_string && key[3] == "Online") offline = text == "false"
       if (node && depth == node && is_string && key[node] == "HostName") host = text
       if (node && depth == node + 1 && is_string && kind[depth] == "[") {
         if (key[node] == "Tags" && text == tag) tagged = 1
@@ -38,7 +42,7 @@ cbx_read() {
       want = what == "{" ? "key or }" : "value or ]"
       if (what == "{" && (depth == 2 && key[1] == "Self" || depth == 3 && key[1] == "Peer" && kind[2] == "{")) {
         node = depth
-        host = address = tagged = ""
+        host = address = tagged = offline = ""
       }
     }
     function close_with(what) {
@@ -57,6 +61,9 @@ cbx_read() {
       if (length(host) > 63 || host !~ /^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$/) return
       seen[address] = 1
       lines[++count] = address " " host ".cbx"
+      name[count] = tolower(host)
+      dead[count] = offline
+      if (!offline) alive[name[count]] = 1
     }
     function is_address(text, parts, n) {
       if (text !~ /^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$/) return 0
@@ -116,24 +123,40 @@ cbx_read() {
     }
     END {
       if (bad || want != "nothing" || word != "" || state != "Running") exit 1
-      for (n = 1; n <= count; n++) print lines[n]
+      for (n = 1; n <= count; n++) if (!dead[n] || !(name[n] in alive)) print lines[n]
     }
   '
 }
 
-# A hosts file with this block in it, in the place of the one that is there. Fails where that one has no end.
+# A hosts file with these lines as its block, in the place of the one that is there. Exits 3 where that one has no end;
+# one that was cut off has none, and is recognised: it has nothing but our lines, and perhaps a piece of one, and is the
+# last of the file. The lines come by a pipe: a variable for awk may not be as long as they.
 cbx_merge() {
-  CBX_LINES=$2 awk '
-    BEGIN { lines = ENVIRON["CBX_LINES"] }
+  printf '%s\n' "$2" | awk '
+    BEGIN { begins = "# BEGIN crabbox crew"; ends = "# END crabbox crew" }
     function block() {
-      if (lines != "") print "# BEGIN crabbox crew\n" lines "\n# END crabbox crew"
+      if (count) print begins
+      for (n = 1; n <= count; n++) print lines[n]
+      if (count) print ends
       done = 1
     }
-    $0 == "# BEGIN crabbox crew" && !inside { inside = 1; if (!done) block(); next }
-    $0 == "# END crabbox crew" && inside { inside = 0; next }
-    !inside { print }
-    END { if (inside) exit 1; if (!done) block() }
-  ' "$1"
+    function is_ours(line) { return line ~ /^([0-9]+\.[0-9]+\.[0-9]+\.[0-9]+ [A-Za-z0-9-]+\.cbx)?$/ }
+    # What no line of somebody else is: an address and a name may be, unless we are about to write them.
+    function is_piece(line) {
+      if (index(ends, line) == 1 || line ~ /^[0-9.]+ ?$/ || line ~ /^[0-9.]+ [A-Za-z0-9-]+\.(c|cb)?$/) return 1
+      for (n = 1; n <= count; n++) if (index(lines[n], line) == 1) return 1
+      return 0
+    }
+    FNR == NR { if ($0 != "") lines[++count] = $0; next }
+    $0 == begins && !inside { inside = 1; held = odd = 0; if (!done) block(); next }
+    $0 == ends && inside { inside = 0; next }
+    inside { if (held++ && !is_ours(last)) odd = 1; last = $0; next }
+    length($0) < 15 || index(begins, $0) != 1
+    END {
+      if (inside && (odd || held && !is_ours(last) && !is_piece(last))) exit 3
+      if (!done) block()
+    }
+  ' - "$1"
 }
 
 # Puts a text, which ends with a `.` of ours, into a file at one stroke, with the mode and the owner that it had. A file
@@ -141,15 +164,38 @@ cbx_merge() {
 cbx_put() {
   cbx_new=$1.cbx-$$
   if [ ! -L "$1" ] && [ -w "${1%/*}" ]; then
-    cbx_copy "$1" && printf %s "${2%.}" >"$cbx_new" || { rm -f "$cbx_new"; cbx_fail "cannot write $cbx_new"; }
+    cbx_copy "$1" && (printf %s "${2%.}" >"$cbx_new") || { rm -f "$cbx_new"; cbx_fail "cannot write $cbx_new"; }
     mv -f "$cbx_new" "$1" 2>/dev/null && return
     rm -f "$cbx_new"
   fi
-  printf %s "${2%.}" >"$1" || cbx_fail "cannot write $1"
+  cbx_into "$1" "$2"
 }
 cbx_copy() {
   if [ -e "$1" ]; then cp -p "$1" "$cbx_new"; else (umask 022 && : >"$cbx_new"); fi
 }
+
+# Writes a text into a file that stays the one it is. It is never shorter than it was before all of the text is in it:
+# `>` would empty it first, and on a full disk the rest would be lost. Empty lines behind the old text find out whether
+# there is room; then all is written over by `1<>`, which wants no more of it, and the old text has its room either way.
+cbx_into() {
+  cbx_was=.
+  [ ! -e "$1" ] || cbx_was=$(cat "$1" && echo .) || cbx_fail "cannot read $1"
+  cbx_had=$(cbx_size "$cbx_was")
+  cbx_has=$(cbx_size "$2")
+  trap '' HUP INT TERM
+  cbx_room "$1" "$cbx_has" && cbx_over "$1" "$2" && cbx_cut "$1" "$cbx_has" && return
+  cbx_over "$1" "$cbx_was" && cbx_cut "$1" "$cbx_had" && cbx_fail "cannot write $1, which is as it was"
+  cbx_fail "cannot write $1, and cannot make it what it was"
+}
+cbx_size() { printf %s "${1%.}" | wc -c; }
+# Not every awk says that it could not write. Each writes in another process: a limit may kill who writes.
+cbx_room() {
+  awk -v more="$(($2 - cbx_had))" 'BEGIN { while (more-- > 0) print "" }' 2>/dev/null >>"$1"
+  [ "$(wc -c <"$1")" -ge "$2" ]
+}
+cbx_over() { (printf %s "${2%.}" 1<>"$1") 2>/dev/null; }
+# To a length, as POSIX says of `seek`.
+cbx_cut() { dd if=/dev/null of="$1" bs=1 seek="$2" 2>/dev/null; }
 
 # Makes a file this text, if it is not.
 cbx_make() {
@@ -166,8 +212,10 @@ cbx_lines=$(printf '%s\n' "$cbx_status" | cbx_read "$1") ||
 cbx_lines=$(printf '%s\n' "$cbx_lines" | LC_ALL=C sort)
 cbx_old=$cbx_hosts
 [ -e "$cbx_old" ] || cbx_old=/dev/null
-cbx_text=$(cbx_merge "$cbx_old" "$cbx_lines" && echo .) ||
-  cbx_fail "the block of crabbox in $cbx_hosts has no end; nothing was changed"
+cbx_text=$(cbx_merge "$cbx_old" "$cbx_lines" && echo .) || case $? in
+3) cbx_fail "the block of crabbox in $cbx_hosts has no end; nothing was changed" ;;
+*) cbx_fail "cannot read $cbx_hosts; nothing was changed" ;;
+esac
 cbx_make "$cbx_names" "${cbx_lines:+$cbx_lines
 }."
 # Without a name and without a block there is nothing to do to it.

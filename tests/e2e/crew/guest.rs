@@ -1,6 +1,8 @@
 //! Names for the members on the machines of a tailnet: the script by itself, in every shell and awk that is here, against
 //! a tailscale of the test's, and sent to a machine by SSH.
 
+mod damage;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
