@@ -74,6 +74,13 @@ fn comments(text: &str, tokens: &[TokenAndRange<'_>]) -> Result<Vec<Range<usize>
                 if !text[end..].starts_with('\n') && !text[end..].starts_with("\r\n") {
                     return Err(format!("no line ends after the comment {}", Place::of(text, start)));
                 }
+                // Lines of JavaScript end at these, and Tailscale's reader wants none where that would matter.
+                if source.contains(['\u{2028}', '\u{2029}']) {
+                    return Err(format!(
+                        "there is a line separator in the comment {}",
+                        Place::of(text, start)
+                    ));
+                }
                 comments.push(start..end);
             }
             Token::CommentBlock(_) => comments.push(start..end),
