@@ -4,7 +4,7 @@ use clap::Args;
 use crabbox_protocol::Tailscale;
 
 use crate::config::is_variable_name;
-use crate::crew::{AUTH_KEY, CONTROL_URL, tag};
+use crate::crew::{AUTH_KEY, control_url, tag};
 use crate::error::{Error, Result};
 use crate::host::Host;
 
@@ -41,7 +41,7 @@ impl TailnetArgs {
                 tags.push(tag.clone());
             }
         }
-        let control_url = control_url(host)?;
+        let control_url = control_url(&host.env)?.map(|url| url.trim_end_matches('/').to_owned());
         let (auth_key_env, hostname) = (name.to_owned(), String::new());
         Ok(Some(Tailscale { tags, auth_key_env, hostname, control_url }))
     }
@@ -49,22 +49,6 @@ impl TailnetArgs {
     /// What is given.
     pub(super) fn given(&self) -> Option<&'static str> {
         self.tailscale.then_some("--tailscale")
-    }
-}
-
-fn control_url(host: &Host) -> Result<Option<String>> {
-    let wrong = |why: &str| {
-        Error::usage(format!("{CONTROL_URL} {why}"))
-            .hint("it is an address such as https://headscale.example.com")
-    };
-    let Some(url) = host.env.text(CONTROL_URL).map_err(|why| wrong(&why))? else { return Ok(None) };
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    match rest {
-        Some(rest) if rest.contains('@') => Err(wrong("has a credential in it")),
-        Some(rest) if !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control()) => {
-            Ok(Some(url.trim_end_matches('/').to_owned()))
-        }
-        _ => Err(wrong("is no address")),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whether the tailnet lets a new lease in under its crew's tag, and the members reach each other. Asked last of all
 //! checks, right before the lease is made.
 
+use std::sync::atomic::AtomicBool;
+
 use super::policy::{Control, Standing, is_opted_in, rows};
 use crate::config::Env;
 use crate::error::Result;
@@ -14,8 +16,9 @@ pub(crate) fn check(env: &Env) -> Result<()> {
 
 /// Looks at the policy where there is a key to it, and writes the crew's rows where the user asked for that. Without
 /// the rows the lease is made all the same, and they are printed: somebody may add them by hand, or the crew may do
-/// without. A policy that should be written and cannot be is an error.
-pub(crate) async fn admit(env: &Env, crew: &str, tag: &str) -> Result<()> {
+/// without. A policy that should be written and cannot be is an error. Who gives up while `writing` is true cannot know
+/// whether it was.
+pub(crate) async fn admit(env: &Env, crew: &str, tag: &str, writing: &AtomicBool) -> Result<()> {
     let Some(control) = Control::of(env)? else { return Ok(()) };
     let by_hand = |why: &str| {
         warn(format!(
@@ -34,7 +37,7 @@ pub(crate) async fn admit(env: &Env, crew: &str, tag: &str) -> Result<()> {
         }
         return Ok(());
     }
-    match control.ensure(tag).await? {
+    match control.ensure(tag, writing).await? {
         Standing::Written => say(format!("the tailnet's policy has rows for {tag} now ({})", control.api())),
         Standing::There => {}
         Standing::Missing => by_hand("the tailnet's policy lacks the crew's rows"),

@@ -1,6 +1,7 @@
 //! Making a lease, for a run or to stay.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crabbox_protocol::records::{Claim, ClaimState};
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use super::acquire::Wish;
 use super::held::Held;
 use super::{patiently, shown};
-use crate::crew::admit;
+use crate::crew::{MAYBE_WRITTEN, admit};
 use crate::error::{Error, Result};
 use crate::host::{Chosen, Host, Selection};
 use crate::lease::{LeaseLock, RunDir, new_lease_id};
@@ -83,9 +84,14 @@ async fn admitted(host: &Host, wish: &Wish, interrupts: &mut Interrupts) -> Resu
     }
     let (Some(tailscale), Some(crew)) = (&wish.tailscale, &wish.crew) else { return Ok(()) };
     let Some(tag) = tailscale.tags.first() else { return Ok(()) };
+    let writing = AtomicBool::new(false);
+    let admit = admit(&host.env, crew, tag, &writing);
     tokio::select! {
-        admitted = patiently("asking for the tailnet's policy", admit(&host.env, crew, tag)) => admitted,
-        _ = interrupts.next() => Err(interrupted()),
+        admitted = patiently("asking for the tailnet's policy", admit) => admitted,
+        _ = interrupts.next() => Err(match writing.load(Ordering::Relaxed) {
+            true => interrupted().hint(MAYBE_WRITTEN),
+            false => interrupted(),
+        }),
     }
 }
 

@@ -179,6 +179,7 @@ fn what_cannot_be_written_stays_as_it_is_and_no_lease_is_made() {
         (Trouble::WriteAnswer(503, String::new()), 5, "answered 503"),
         (Trouble::WriteAnswer(404, String::new()), 1, "answered 404"),
         (Trouble::Silence, 1, "no answer within 6s"),
+        (Trouble::WriteSilence, 1, "may have been written"),
     ] {
         plane.trouble(trouble.clone());
         let (code, _, stderr) = ended(joins(&mut world.crabbox(&JOIN), &plane));
@@ -235,6 +236,16 @@ fn the_policy_is_written_after_everything_else_was_found_right() {
     kill_process(Pid::from_child(&waiting), Signal::INT).unwrap();
     let (code, _, stderr) = end(waiting);
     assert_eq!(code, 130, "{stderr}");
+    assert!(!stderr.contains("may have been written"), "{stderr}");
+    assert_nothing_made(&world);
+    // Whoever does so when it was sent hears that it may be there.
+    plane.trouble(Trouble::WriteSilence);
+    let waiting = spawn(joins(&mut world.crabbox(&JOIN), &plane));
+    wait_for("the policy", || answered(&plane).last().is_some_and(|last| last == "POST 0"));
+    kill_process(Pid::from_child(&waiting), Signal::INT).unwrap();
+    let (code, _, stderr) = end(waiting);
+    assert_eq!(code, 130, "{stderr}");
+    assert_has(&stderr, &["interrupted", "may have been written: `crabbox doctor --crew NAME` looks"]);
     assert_nothing_made(&world);
     world.ok(&["stop", "one"]);
 }

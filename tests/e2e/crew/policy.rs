@@ -178,6 +178,12 @@ fn what_goes_wrong_is_said_with_the_words_of_the_control_plane() {
     let (code, row) = doctor(to(&mut wrong, "http://api.example.com"));
     assert_eq!((code, text(&row, "status")), (1, "fail"), "{row}");
     assert_has(text(&row, "message"), &["`CRABBOX_TS_API_URL` cannot be used", "https only"]);
+    let mut wrong = world.crabbox(&DOCTOR);
+    wrong.env("CRABBOX_OWNER", "ann@b").env("TS_API_KEY", KEY);
+    let (code, row) = doctor(wrong.env("TS_CONTROL_URL", "https://me:hunter2@head.example"));
+    assert_eq!((code, text(&row, "status")), (1, "fail"), "{row}");
+    assert_eq!(text(&row, "message"), "TS_CONTROL_URL has a credential in it");
+    assert!(!row.to_string().contains("hunter2"), "{row}");
     drop(elsewhere);
     let gone = plane.url();
     drop(plane);

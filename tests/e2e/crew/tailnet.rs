@@ -50,6 +50,7 @@ fn where_a_tailnet_is_not_declared_nothing_is_made() {
             ended(command.env("TS_CONTROL_URL", url).env("CRABBOX_TAILSCALE_AUTH_KEY", KEY));
         assert_eq!(exit, 2, "{url}: {stderr}");
         assert_has(&stderr, &["TS_CONTROL_URL"]);
+        assert!(!stderr.contains("pass"), "{stderr}");
     }
     world.ok(&["warmup", "--provider", "tail", "--slug", "there"]);
     let (exit, _, stderr) = world.run(&["run", "--id", "there", "--tailscale", "--", "true"]);

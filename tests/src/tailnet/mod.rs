@@ -42,6 +42,8 @@ pub enum Trouble {
     Answer(u16, String),
     /// Whoever writes is answered so; who reads is served.
     WriteAnswer(u16, String),
+    /// It serves who reads, takes what is written and never answers.
+    WriteSilence,
     /// Policies come without an ETag.
     NoEtag,
     /// It sends everybody to another place.

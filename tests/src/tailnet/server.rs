@@ -61,7 +61,8 @@ async fn handle(
     let complaints = look(&parts, &body);
     shared.state().complaints.extend(complaints.iter().map(|complaint| format!("{method}: {complaint}")));
     let trouble = shared.state().trouble.clone();
-    if let Trouble::Silence = trouble {
+    let silent = matches!(trouble, Trouble::WriteSilence) && parts.method == Method::POST;
+    if silent || matches!(trouble, Trouble::Silence) {
         shared.state().requests.push(Request { method, status: 0 });
         return std::future::pending().await;
     }

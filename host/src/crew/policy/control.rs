@@ -6,6 +6,8 @@
 //! protocol, such as headscale, have no such API.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -24,7 +26,7 @@ use crate::http::{Answer, Failure, Request, ask, is_loopback};
 use crate::output::{foreign, hide};
 
 /// The variable that names the control plane that leases log in to.
-pub(crate) const CONTROL_URL: &str = "TS_CONTROL_URL";
+const CONTROL_URL: &str = "TS_CONTROL_URL";
 
 /// Where it is unless somebody says otherwise.
 const PUBLIC: &str = "https://api.tailscale.com";
@@ -34,6 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(6);
 
 /// How long a policy may be, in bytes.
 const LONGEST: usize = 256 * 1024;
+
+/// What is to be said where the answer to a written policy did not come.
+pub(crate) const MAYBE_WRITTEN: &str =
+    "the tailnet's policy may have been written: `crabbox doctor --crew NAME` looks";
 
 /// What is not escaped in a path.
 const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -88,7 +94,7 @@ impl Control {
             }
         }
         // The key of another control plane is none of Tailscale's business.
-        let control = text(CONTROL_URL)?.filter(|url| api.0.is_empty() && !is_tailscales(url));
+        let control = control_url(env)?.filter(|url| api.0.is_empty() && !is_tailscales(url));
         let elsewhere = control.map(|url| {
             format!(
                 "{CONTROL_URL} names {}, and CRABBOX_TS_API_URL does not say where its API is",
@@ -125,10 +131,11 @@ impl Control {
         }
     }
 
-    /// Sees to it that the rows of a tag are in the policy. Who is overtaken by somebody else tries again, once.
-    pub(crate) async fn ensure(&self, tag: &str) -> Result<Standing> {
+    /// Sees to it that the rows of a tag are in the policy. Who is overtaken by somebody else tries again, once. While
+    /// `writing` is true, an answer to what was written is waited for.
+    pub(crate) async fn ensure(&self, tag: &str, writing: &AtomicBool) -> Result<Standing> {
         for _ in 0..2 {
-            if let Attempt::Standing(standing) = self.attempt(tag).await? {
+            if let Attempt::Standing(standing) = self.attempt(tag, writing).await? {
                 return Ok(standing);
             }
         }
@@ -137,7 +144,7 @@ impl Control {
         Err(Error::new(Exit::NotFound, message).hint("try again"))
     }
 
-    async fn attempt(&self, tag: &str) -> Result<Attempt> {
+    async fn attempt(&self, tag: &str, writing: &AtomicBool) -> Result<Attempt> {
         let read = match self.read().await? {
             Ok(read) => read,
             Err(why) => return Ok(Attempt::Standing(Standing::NoApi(why))),
@@ -146,10 +153,11 @@ impl Control {
             return Ok(Attempt::Standing(Standing::There));
         };
         let headers = vec![("If-Match", read.etag), ("Content-Type", "application/hujson".to_owned())];
-        let answer = self.send(Method::POST, headers, edited).await.map_err(|failure| {
-            self.failed("write", &failure.to_string())
-                .hint("it may have been written: `crabbox doctor --crew` looks")
-        })?;
+        writing.store(true, Relaxed);
+        let answer = self.send(Method::POST, headers, edited).await;
+        writing.store(false, Relaxed);
+        let answer =
+            answer.map_err(|failure| self.failed("write", &failure.to_string()).hint(MAYBE_WRITTEN))?;
         match answer.status {
             200..=299 => Ok(Attempt::Standing(Standing::Written)),
             412 => Ok(Attempt::Overtaken),
@@ -230,6 +238,24 @@ fn message(answer: &Answer) -> Option<String> {
     Some(foreign(&message))
 }
 
+/// The control plane that leases log in to, if the environment names one. What is none is not shown: a credential may
+/// be in it.
+pub(crate) fn control_url(env: &Env) -> Result<Option<&str>> {
+    let wrong = |why: &str| {
+        Error::usage(format!("{CONTROL_URL} {why}"))
+            .hint("it is an address such as https://headscale.example.com")
+    };
+    let Some(url) = env.text(CONTROL_URL).map_err(|why| wrong(&why))? else { return Ok(None) };
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    match rest {
+        Some(rest) if rest.contains('@') => Err(wrong("has a credential in it")),
+        Some(rest) if !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            Ok(Some(url))
+        }
+        _ => Err(wrong("is no address")),
+    }
+}
+
 /// Whether a control plane is Tailscale's own, of which the public API is.
 fn is_tailscales(url: &str) -> bool {
     let url = url.parse::<Uri>().ok();
@@ -286,9 +312,23 @@ mod tests {
         let key = ("TS_API_KEY", "tskey-api-secret");
         let head = (CONTROL_URL, "https://head.example.com");
         let control = of(&[key, head]).unwrap().unwrap();
-        for asked in [control.look("tag:a").await, control.ensure("tag:a").await] {
+        for asked in [control.look("tag:a").await, control.ensure("tag:a", &AtomicBool::new(false)).await] {
             let Ok(Standing::NoApi(why)) = asked else { panic!("{asked:?}") };
             assert!(why.contains("https://head.example.com"), "{why}");
+        }
+        for (url, why) in [
+            ("https://me:hunter2@head.example", "has a credential in it"),
+            ("me:hunter2@head.example", "is no address"),
+            ("https://head.example/\thunter2", "is no address"),
+        ] {
+            for api in [("", ""), ("TS_API_URL", "https://b")] {
+                let error = of(&[key, (CONTROL_URL, url), api]).unwrap_err();
+                assert!(
+                    error.to_string() == format!("{CONTROL_URL} {why}") && error.exit == Exit::Usage,
+                    "{error}"
+                );
+                assert!(error.hints.iter().all(|hint| !hint.contains("hunter2")), "{:?}", error.hints);
+            }
         }
         for vars in [
             [key, (CONTROL_URL, "https://controlplane.tailscale.com"), ("", "")],

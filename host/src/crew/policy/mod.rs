@@ -14,7 +14,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use control::{CONTROL_URL, Control};
+pub(crate) use control::{Control, MAYBE_WRITTEN, control_url};
 
 use crate::config::{Env, boolean};
 use crate::error::{Error, Result};
