@@ -56,6 +56,11 @@ fn every_member_has_a_row_and_one_that_fails_costs_its_own() {
     let before = asked(&world, "tail").len();
     assert_eq!(listing(&peers(&world, &["--provider", "tail"])), ["tail tailnet 100.64.0.7 -"]);
     assert_eq!(asked(&world, "tail").len(), before, "it was not asked again");
+    assert_eq!(
+        world.ok(&["crew", "peers", "team", "--provider", "tail"]),
+        world.ok(&["pond", "peers", "--pond", "Team", "--provider", "tail"])
+    );
+    assert_eq!(world.run(&["crew", "peers"]).0, 2);
     let (code, stdout, _) = world.run(&["doctor", "--crew", "team"]);
     assert_eq!(code, 0);
     assert_has(

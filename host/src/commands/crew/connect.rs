@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crabbox_protocol::records::CrewConnection;
 
-use super::named;
-use crate::commands::ProviderArgs;
+use super::{Of, named};
 use crate::crew::connect::{Answer, Plan, Seat, Taken, aside, hold, nameable, standing, supervise};
 use crate::crew::members;
 use crate::error::{Error, Result};
@@ -30,7 +29,7 @@ pub(crate) struct ConnectArgs {
     crew: String,
 
     #[command(flatten)]
-    pub(crate) provider: ProviderArgs,
+    of: Of,
 
     /// Do so in the background, and print the variables that say where the ports are, for a shell
     #[arg(long)]
@@ -47,12 +46,12 @@ pub(crate) struct HoldArgs {
     crew: String,
 
     #[command(flatten)]
-    pub(crate) provider: ProviderArgs,
+    of: Of,
 }
 
 pub(super) async fn connect(host: &Host, args: ConnectArgs) -> Result<u8> {
     let crew = named(&args.crew)?;
-    let provider = args.provider.provider.as_deref();
+    let provider = args.of.provider.as_deref();
     let claims = members(host, &crew, None)?;
     let plan = Plan::of(&crew, &claims, provider);
     plan.left_out().iter().for_each(say);
@@ -77,7 +76,7 @@ pub(super) async fn connect(host: &Host, args: ConnectArgs) -> Result<u8> {
 
 /// What `connect` starts in the background.
 pub(super) async fn hold_forwards(host: &Host, args: HoldArgs) -> Result<u8> {
-    hold(host, &named(&args.crew)?, args.provider.provider.as_deref()).await
+    hold(host, &named(&args.crew)?, args.of.provider.as_deref()).await
 }
 
 /// Has a process in the background do it, unless one does the same already.

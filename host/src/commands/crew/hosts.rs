@@ -6,9 +6,8 @@ use clap::Args;
 use crabbox_protocol::Method;
 use crabbox_protocol::records::{Claim, ClaimState};
 
-use super::named;
+use super::{Of, named};
 use crate::Exit;
-use crate::commands::ProviderArgs;
 use crate::crew::{AT_ONCE, guest, members, tag};
 use crate::error::{Error, Result};
 use crate::host::{Host, Selection};
@@ -27,7 +26,7 @@ pub(crate) struct HostsArgs {
     crew: String,
 
     #[command(flatten)]
-    pub(crate) provider: ProviderArgs,
+    of: Of,
 
     /// Print the script, for a timer or cron of a machine, and do nothing
     #[arg(long)]
@@ -40,7 +39,7 @@ pub(super) async fn hosts(host: &Host, args: HostsArgs, selection: &Selection) -
     if args.print {
         return output::data(&guest::printed(&tag));
     }
-    let claims = members(host, &crew, args.provider.provider.as_deref())?;
+    let claims = members(host, &crew, args.of.provider.as_deref())?;
     if claims.is_empty() {
         say(format!("crew {crew} has no members"));
         return Ok(());

@@ -7,7 +7,7 @@ mod peers;
 mod release;
 mod unshare;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use self::connect::{ConnectArgs, HoldArgs};
 use self::disconnect::DisconnectArgs;
@@ -27,13 +27,13 @@ const HOLD: &str = "__hold";
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum CrewCommand {
     Peers(PeersArgs),
+    Unshare(UnshareArgs),
     Connect(ConnectArgs),
     Disconnect(DisconnectArgs),
     #[command(name = HOLD, hide = true)]
     Hold(HoldArgs),
     Hosts(HostsArgs),
     Release(ReleaseArgs),
-    Unshare(UnshareArgs),
 }
 
 pub(crate) async fn crew(host: &Host, command: CrewCommand, selection: Selection) -> Result<u8> {
@@ -46,6 +46,14 @@ pub(crate) async fn crew(host: &Host, command: CrewCommand, selection: Selection
         CrewCommand::Release(args) => release::release(host, args, &selection).await.map(|()| 0),
         CrewCommand::Unshare(args) => unshare::unshare(host, args).await.map(|()| 0),
     }
+}
+
+/// Which members.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Of {
+    /// Only the members of this provider
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
 }
 
 /// A crew's name that is one.

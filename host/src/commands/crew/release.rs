@@ -4,8 +4,8 @@ use clap::Args;
 use crabbox_protocol::LeaseId;
 use crabbox_protocol::records::Claim;
 
-use super::named;
-use crate::commands::{ProviderArgs, stop::free};
+use super::{Of, named};
+use crate::commands::stop::free;
 use crate::crew::connect::{Ended, Plan, connected_to, disconnect};
 use crate::crew::{members, of_crew};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ pub(crate) struct ReleaseArgs {
     crew: String,
 
     #[command(flatten)]
-    pub(crate) provider: ProviderArgs,
+    of: Of,
 
     /// End the runs that are on the members first
     #[arg(long)]
@@ -36,7 +36,7 @@ pub(crate) struct ReleaseArgs {
 
 pub(super) async fn release(host: &Host, args: ReleaseArgs, selection: &Selection) -> Result<()> {
     let crew = named(&args.crew)?;
-    let claims = members(host, &crew, args.provider.provider.as_deref())?;
+    let claims = members(host, &crew, args.of.provider.as_deref())?;
     let how = Ending { force: args.force, delete: args.delete };
     release_crew(host, &crew, &claims, how, selection).await
 }

@@ -2,8 +2,7 @@
 
 use clap::Args;
 
-use super::named;
-use crate::commands::ProviderArgs;
+use super::{Of, named};
 use crate::crew::{members, unshare as take_back};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -21,13 +20,13 @@ pub(crate) struct UnshareArgs {
     port: Option<u16>,
 
     #[command(flatten)]
-    pub(crate) provider: ProviderArgs,
+    of: Of,
 }
 
 /// One that fails is named, and the rest is taken back all the same.
 pub(super) async fn unshare(host: &Host, args: UnshareArgs) -> Result<()> {
     let crew = named(&args.crew)?;
-    let claims = members(host, &crew, args.provider.provider.as_deref())?;
+    let claims = members(host, &crew, args.of.provider.as_deref())?;
     let (mut closed, mut first) = (0, None);
     for (claim, outcome) in claims.iter().zip(take_back(host, &claims, args.port).await) {
         match outcome {
