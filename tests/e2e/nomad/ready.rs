@@ -81,6 +81,15 @@ fn a_lease_for_which_there_is_no_room_yet_waits_for_it() {
 }
 
 #[test]
+fn an_evaluation_that_waits_for_room_is_no_failure() {
+    let site = Site::new();
+    let body = json!({"ID": "0", "Status": "blocked", "StatusDescription": "created to place remaining allocations"});
+    let effect = Effect::Answer { status: 200, headers: Vec::new(), body: body.to_string() };
+    site.agent.rule(Rule::new("/v1/evaluation/", effect));
+    succeeds(&site, &[]);
+}
+
+#[test]
 fn a_lease_for_which_there_is_no_room_fails_with_the_reasons() {
     let full = "none of 1 nodes fits, not enough `cpu` on 1";
     for (settings, faults, why) in [
