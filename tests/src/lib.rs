@@ -5,6 +5,7 @@ pub mod coder;
 pub mod flood;
 pub mod flue;
 pub mod freestyle;
+mod network;
 pub mod nomad;
 mod rude;
 mod script;
@@ -14,6 +15,7 @@ mod tools;
 mod world;
 
 pub use binaries::{Profile, binaries, binary};
+pub use network::{Network, Place};
 pub use rude::{Ended, peak_of};
 pub use script::quoted;
 pub use tools::{skip, tool};

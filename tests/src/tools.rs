@@ -23,9 +23,9 @@ pub fn tool(name: &str) -> Option<PathBuf> {
         // The one on PATH may be a shim that works only in its owner's environment.
         "python3" => python(),
         // Not on the PATH of everybody.
-        "sshd" => {
+        "sshd" | "ip" => {
             let paths = std::env::var("PATH").unwrap_or_default();
-            which::which_in(name, Some(format!("{paths}:/usr/sbin:/usr/local/sbin")), "/").ok()
+            which::which_in(name, Some(format!("{paths}:/usr/sbin:/sbin:/usr/local/sbin")), "/").ok()
         }
         name => which::which(name).ok(),
     };

@@ -54,7 +54,8 @@ impl Client {
     /// Adds a host to the world's `~/.ssh/config`, with its address, its user and a key for it.
     pub fn host(&self, name: &str, sshd: &Sshd, key: &Identity) -> &Self {
         self.configure(&format!(
-            "Host {name}\n  HostName 127.0.0.1\n  Port {}\n  User {}\n  IdentityFile {}\n  HostKeyAlias {name}\n",
+            "Host {name}\n  HostName {}\n  Port {}\n  User {}\n  IdentityFile {}\n  HostKeyAlias {name}\n",
+            sshd.address(),
             sshd.port(),
             sshd.user(),
             key.path().display()

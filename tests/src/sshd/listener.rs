@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::{Faults, Machine, processes};
+use crate::Place;
 
 /// What outlives a listener: connections, and what goes wrong with them.
 pub(super) struct Shared {
@@ -34,6 +35,7 @@ struct Connection {
 
 /// A thread that accepts connections, until it is dropped.
 pub(super) struct Listener {
+    place: Place,
     port: u16,
     stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -121,9 +123,14 @@ impl Shared {
 }
 
 impl Listener {
-    /// Listens on a port of 127.0.0.1, or on any that is free.
-    pub(super) fn new(shared: Arc<Shared>, port: u16) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", port))?;
+    /// Listens on a port of this place, or on any that is free.
+    pub(super) fn new(shared: Arc<Shared>, place: Place, port: u16) -> io::Result<Self> {
+        // What is started there serves there.
+        place.clone().within(|| Self::start(shared, place, port))
+    }
+
+    fn start(shared: Arc<Shared>, place: Place, port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((place.address(), port))?;
         let port = listener.local_addr()?.port();
         let stopped = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new().name("sshd".to_owned()).spawn({
@@ -138,7 +145,7 @@ impl Listener {
                 }
             }
         })?;
-        Ok(Self { port, stopped, thread: Some(thread) })
+        Ok(Self { place, port, stopped, thread: Some(thread) })
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -150,7 +157,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::SeqCst);
         // The thread waits for a connection, and looks then.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = self.place.within(|| TcpStream::connect((self.place.address(), self.port)));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -33,6 +33,7 @@ mod listener;
 mod machine;
 mod processes;
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,13 +49,14 @@ pub(crate) use self::machine::{Machine, Options as MachineOptions, is_open, user
 pub(crate) use self::processes::{end_all, end_server, marked};
 
 use self::listener::{Listener, Shared};
-use crate::tool;
+use crate::{Place, tool};
 
 /// A server. Dropped, it is gone, and with it everything that was started through it.
 pub struct Sshd {
     machine: Machine,
     shared: Arc<Shared>,
     listener: Option<Listener>,
+    place: Place,
     port: u16,
     // Last: what is in it is in use until then.
     _directory: TempDir,
@@ -81,18 +83,32 @@ impl Sshd {
     ///
     /// When there is one, and it cannot be started.
     pub fn with(options: Options) -> Option<Self> {
+        Self::at(&Place::here(), options)
+    }
+
+    /// The same, on another machine.
+    ///
+    /// # Panics
+    ///
+    /// When there is one, and it cannot be started.
+    pub fn at(place: &Place, options: Options) -> Option<Self> {
         tool("sshd")?;
         tool("ssh")?;
         let directory = TempDir::with_prefix("crabbox-sshd-").expect("a directory can be made");
         let path = directory.path().canonicalize().expect("the directory is there");
         let machine = Machine::new(&path, options).expect("a machine can be made");
         let shared = Arc::new(Shared::new(machine.clone()));
-        let listener = Listener::new(Arc::clone(&shared), 0).expect("a port can be had");
-        let port = listener.port();
-        Some(Self { machine, shared, listener: Some(listener), port, _directory: directory })
+        let listener = Listener::new(Arc::clone(&shared), place.clone(), 0).expect("a port can be had");
+        let (port, place) = (listener.port(), place.clone());
+        Some(Self { machine, shared, listener: Some(listener), place, port, _directory: directory })
     }
 
-    /// The port, on 127.0.0.1. It stays the same over [`stop`](Self::stop) and [`resume`](Self::resume).
+    /// The address: 127.0.0.1, unless it is another machine's.
+    pub fn address(&self) -> Ipv4Addr {
+        self.place.address()
+    }
+
+    /// The port. It stays the same over [`stop`](Self::stop) and [`resume`](Self::resume).
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -176,7 +192,7 @@ impl Sshd {
     /// When the port has been taken in the meantime.
     pub fn resume(&mut self) {
         if self.listener.is_none() {
-            let listener = Listener::new(Arc::clone(&self.shared), self.port);
+            let listener = Listener::new(Arc::clone(&self.shared), self.place.clone(), self.port);
             self.listener = Some(listener.expect("the port is still free"));
         }
     }
