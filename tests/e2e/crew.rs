@@ -1,6 +1,7 @@
 //! Crews: leases of any provider as one named group.
 
 mod admit;
+mod apart;
 mod connect;
 mod five;
 mod guest;

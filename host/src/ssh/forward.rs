@@ -40,6 +40,9 @@ const ASKING: Duration = Duration::from_secs(10);
 /// How long ssh and its proxy may take to end by themselves.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// Why a connection ends of which ssh says nothing: it has `ServerAliveInterval` and `ServerAliveCountMax`.
+const SILENT: &str = "nothing was heard from it for a minute: the machine is gone, or the way there (see `crabbox doctor --crew NAME --bridge`)";
+
 /// How much of what ssh said is read.
 const LOG: u64 = 64 * 1024;
 
@@ -167,8 +170,12 @@ impl Carrier {
         ended.map(|status| {
             let mut error = Failure::broken(&self.target, &self.said()).error;
             if error.causes.is_empty() {
-                let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                error.causes.push(format!("ssh ended with {how} and said nothing"));
+                error.causes.push(match status {
+                    // What it says of that is below the level of errors (clientloop.c, `server_alive_check`).
+                    Ok(status) if status.code() == Some(255) => SILENT.to_owned(),
+                    Ok(status) => format!("ssh ended with {status} and said nothing"),
+                    Err(error) => error.to_string(),
+                });
             }
             error
         })
@@ -190,7 +197,7 @@ impl Carrier {
 /// The option that keeps ssh from leaving its guard's group for the background, whatever the user's own configuration
 /// says. `None` where ssh has none, and so does not do that: this came with OpenSSH 8.7, and one that is not known is
 /// refused. `IgnoreUnknown` would help, and take the place of the user's.
-async fn stays(target: &Target) -> Option<String> {
+pub(super) async fn stays(target: &Target) -> Option<String> {
     const OPTION: &str = "ForkAfterAuthentication=no";
     let known = Command::new(&target.program)
         .args(["-F", "none", "-G", "-o", OPTION, "--", "lease"])

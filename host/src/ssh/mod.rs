@@ -3,11 +3,12 @@
 //! `target` turns what a plugin said into arguments for the user's own `ssh`. `place` is the directory of a lease's
 //! connection, `master` opens and closes the connection, `failure` says why there is none. `exchange` executes an
 //! argv over it, as a plugin's `run` would, and `say` a short script of ours. `forward` brings ports of a lease here, over
-//! a connection of its own. `docs/architecture.md`, "By SSH".
+//! a connection of its own, and `look` only looks whether there can be one. `docs/architecture.md`, "By SSH".
 
 mod exchange;
 mod failure;
 mod forward;
+mod look;
 mod master;
 mod place;
 mod say;
@@ -15,6 +16,7 @@ mod target;
 
 pub(crate) use failure::Failure;
 pub(crate) use forward::Carrier;
+pub(crate) use look::look;
 pub(crate) use master::Connection;
 pub(crate) use place::{Place, close_lost};
 pub(crate) use say::Answer;

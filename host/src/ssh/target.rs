@@ -17,7 +17,8 @@ use crate::output::foreign;
 /// How long one attempt to connect may take where the plugin does not say.
 const CONNECTING_S: u64 = 10;
 
-/// A connection over which nothing came for so long is over: 15 s, three times.
+/// A connection over which nothing came for a minute is over: what is asked after 15 s of silence, and then every 15 s,
+/// is not answered three times.
 const SILENCE: [&str; 2] = ["ServerAliveInterval=15", "ServerAliveCountMax=3"];
 
 /// What no lease is ever given, whatever the user's own configuration says: nothing is asked of anybody, nothing of

@@ -11,7 +11,7 @@ use crate::crew::{members, of_crew};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::host::{Host, Selection};
-use crate::output::{self, say};
+use crate::output::{self, foreign, say};
 use crate::ssh::Carrier;
 use crate::workflow::{Ending, Released, stop};
 
@@ -84,8 +84,9 @@ pub(crate) async fn release_crew(
             }
             Err(error) if matches!(error.exit, Exit::Signal(_)) => return Err(error),
             Err(error) => {
-                output::error(&error);
+                let message = format!("member {}: {}", foreign(&claim.lease.slug), error.message);
                 first.get_or_insert(error.exit);
+                output::error(&Error { message, ..error });
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `crabbox doctor --crew`: who reaches whom, what the tailnet's policy says, and whether URLs answer.
+//! `crabbox doctor --crew`: who reaches whom, what the tailnet's policy says, and whether members answer.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub(super) async fn rows(
     checks.extend(matrix_rows(&matrix));
     checks.push(policy::row(host, crew, &claims).await);
     if bridge {
-        checks.extend(probe(&peers).await.iter().map(bridge_row));
+        checks.extend(probe(host, &claims, &peers).await.iter().map(bridge_row));
     }
     Ok(matrix.render(crew, peers.len()))
 }
@@ -71,7 +71,7 @@ fn matrix_rows(matrix: &Matrix) -> impl Iterator<Item = DoctorRow> {
     })
 }
 
-/// Whether a URL of a member answers.
+/// Whether a member answers.
 fn bridge_row(probe: &Probe) -> DoctorRow {
     let Probe { member, url, .. } = probe;
     let mut details = BTreeMap::from([("member".to_owned(), json!(member))]);
@@ -80,6 +80,7 @@ fn bridge_row(probe: &Probe) -> DoctorRow {
             details.insert("status".to_owned(), json!(code));
             (CheckStatus::Ok, "reachable", format!("{member}: {url} answers with {code}"))
         }
+        Found::Connected => (CheckStatus::Ok, "reachable", format!("{member}: {url} answers by SSH")),
         Found::Nothing(why) => {
             (CheckStatus::Warn, "unreachable", format!("{member}: {url} does not answer: {why}"))
         }
