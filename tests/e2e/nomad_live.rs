@@ -206,6 +206,37 @@ fn ten_runs_at_once_do_not_meet() {
     }
 }
 
+/// Nomad itself ends neither what an execution left behind nor takes away its files: the task does.
+#[test]
+fn leases_on_one_node_share_nothing_and_end_with_all_that_they_started() {
+    for site in Site::all() {
+        let on = site.cluster.name();
+        let mut directories = Vec::new();
+        for slug in ["one", "two"] {
+            site.ok(&["warmup", "--slug", slug]);
+            let script =
+                "setsid sleep 600 >/dev/null 2>&1 & nohup sleep 600 >/dev/null 2>&1 & echo mine >file; pwd";
+            let pwd = site.ok(&["run", "--id", slug, "--", "sh", "-c", script]);
+            directories.push(pwd.trim_end().to_owned());
+        }
+        assert_ne!(directories[0], directories[1], "{on}");
+        let left =
+            |slug: &str| site.ok(&["run", "--id", slug, "--no-sync", "--", "sh", "-c", "cat file; ls"]);
+        assert_eq!(left("one"), "mine\nREADME.md\nfile\nsrc\n", "{on}");
+        let both = site.cluster.processes().len();
+        site.ok(&["stop", "one"]);
+        // Of a cluster that is given nothing of this is to be seen from here.
+        if both > 0 {
+            assert!((1..both).contains(&site.cluster.processes().len()), "{on}");
+            assert!(!fs::exists(&directories[0]).unwrap() && fs::exists(&directories[1]).unwrap(), "{on}");
+        }
+        assert_eq!(left("two"), "mine\nREADME.md\nfile\nsrc\n", "{on}");
+        site.ok(&["stop", "two"]);
+        assert!(both == 0 || !fs::exists(&directories[1]).unwrap(), "{on}");
+        site.nothing_is_left();
+    }
+}
+
 #[test]
 fn the_documented_policy_is_enough_and_no_less_is() {
     for missing in [None, Some("alloc-exec"), Some("alloc-node-exec"), Some("read-job"), Some("submit-job")] {

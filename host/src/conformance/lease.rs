@@ -1,5 +1,6 @@
 //! The life of a lease: made, found again, kept alive, released, and gone.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crabbox_protocol::records::{Claim, ClaimPlugin, ClaimState, Owner};
@@ -424,6 +425,7 @@ async fn record(check: &Check<'_>, lease: &mut Lease) -> Result<(Claims, LeaseLo
     let mut claim = Claim {
         version: 1,
         lease: lease.clone(),
+        provider_labels: BTreeSet::new(),
         revision: String::new(),
         state: ClaimState::Acquiring,
         owner: Owner::Run,

@@ -223,9 +223,14 @@ pub(super) fn merge(claim: &mut Claim, report: &LeaseReport) {
     lease.r#ref = r#ref.or(lease.r#ref.take());
     lease.state = state.or(lease.state.take());
     lease.root = root.or(ssh.as_ref().map(|ssh| ssh.work_root.clone())).or(lease.root.take());
-    // What the user called it stays; and what it was called before.
+    // What the user called it stays. What the provider said, such as where it is, may be another now.
     for (key, value) in labels {
-        lease.labels.entry(key).or_insert(value);
+        if !lease.labels.contains_key(&key) {
+            claim.provider_labels.insert(key.clone());
+        }
+        if claim.provider_labels.contains(&key) {
+            lease.labels.insert(key, value);
+        }
     }
     claim.ssh = ssh.or(claim.ssh.take());
     claim.expires_at = expires_at.or(claim.expires_at);

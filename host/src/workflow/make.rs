@@ -1,5 +1,6 @@
 //! Making a lease, for a run or to stay.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -155,6 +156,7 @@ fn new_claim(
             state: None,
             root: None,
         },
+        provider_labels: BTreeSet::new(),
         revision: String::new(),
         state: ClaimState::Acquiring,
         owner: wish.owner,

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::allocations::{Place, Standing, placement, standing};
-use crate::api::{Allocation, Evaluation, Refusal, one_line};
+use crate::api::{Evaluation, Refusal, one_line};
 use crate::job::{Identity, Order, group_of, job};
-use crate::provider::{Found, Nomad, job_path};
+use crate::provider::{Found, Nomad};
 
 /// How long one blocking query waits. Short enough to notice soon that the evaluation failed.
 const WAIT: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ impl Nomad {
         let mut index = 0;
         loop {
             let left = self.settings.eval_timeout.saturating_sub(begun.elapsed());
-            let reply = self.api.watch::<Option<Evaluation>>(&path, index, WAIT.min(left)).await?;
+            let reply = self.api.watch::<Option<Evaluation>>(&path, &[], index, WAIT.min(left)).await?;
             let Some(evaluation) = reply.body else {
                 return Err(Error::provider(format!("Nomad has nothing to say about the evaluation {id}")));
             };
@@ -128,11 +128,10 @@ impl Nomad {
         context: &Context,
     ) -> Result<Place> {
         let begun = Instant::now();
-        let path = format!("{}/allocations", job_path(identity));
         let (mut index, mut told, mut failed) = (0, String::new(), None);
         loop {
             let left = self.settings.alloc_ready_timeout.saturating_sub(begun.elapsed());
-            let reply = self.api.watch::<Vec<Allocation>>(&path, index, WAIT.min(left)).await?;
+            let reply = self.allocations(identity, index, WAIT.min(left)).await?;
             let mut waiting = match standing(group, &self.settings.task, &reply.body) {
                 Standing::Ready(place) => return Ok(place),
                 // That another is to come, Nomad says a moment after it has said that this one failed.

@@ -8,7 +8,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::acquire::pause;
 use crate::allocations::{Ended, ended};
-use crate::api::Allocation;
 use crate::job::Identity;
 use crate::provider::{Found, Nomad, job_path};
 
@@ -69,12 +68,11 @@ impl Nomad {
 
     /// Waits until the job's tasks have ended, and says whether they have.
     async fn ended(&self, identity: &Identity) -> Result<Ended> {
-        let path = format!("{}/allocations", job_path(identity));
         let begun = Instant::now();
         let mut index = 0;
         while begun.elapsed() < ENDED {
             let left = ENDED.saturating_sub(begun.elapsed());
-            let reply = self.api.watch::<Vec<Allocation>>(&path, index, left).await?;
+            let reply = self.allocations(identity, index, left).await?;
             let ended = ended(&reply.body);
             if ended != Ended::No {
                 return Ok(ended);

@@ -1,11 +1,13 @@
 //! `resolve`: how a lease stands. Nothing is changed by looking.
 
+use std::time::Duration;
+
 use crabbox_provider_kit::Result;
 use crabbox_provider_kit::protocol::{LeaseState, ResolveParams, ResolveResult};
 
 use crate::acquire::report;
 use crate::allocations::{Standing, standing};
-use crate::api::Allocation;
+use crate::api::{Allocation, Reply};
 use crate::job::Identity;
 use crate::provider::{Found, Nomad, job_path};
 
@@ -38,8 +40,23 @@ impl Nomad {
 
     /// How the lease stands, by the allocations of its job.
     pub(crate) async fn standing(&self, identity: &Identity, group: &str) -> Result<Standing> {
-        let path = format!("{}/allocations", job_path(identity));
-        let allocations: Vec<Allocation> = self.api.get(&path, &[("all", "true")]).await?;
+        let allocations = self.allocations(identity, 0, Duration::ZERO).await?.body;
         Ok(standing(group, &self.settings.task, &allocations))
+    }
+
+    /// The allocations of a lease's job, once they are newer than `index` or after `wait`; with index 0 at once. Those
+    /// are among them that a job of this id had before it was purged: what is asked is whether anything still runs.
+    pub(crate) async fn allocations(
+        &self,
+        identity: &Identity,
+        index: u64,
+        wait: Duration,
+    ) -> Result<Reply<Vec<Allocation>>> {
+        let path = format!("{}/allocations", job_path(identity));
+        let mut reply: Reply<Vec<Allocation>> =
+            self.api.watch(&path, &[("all", "true")], index, wait).await?;
+        // Without an id there is nothing to execute in.
+        reply.body.retain(|allocation| allocation.job_id == identity.job_id && !allocation.id.is_empty());
+        Ok(reply)
     }
 }

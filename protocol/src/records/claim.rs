@@ -1,6 +1,6 @@
 //! The claim: the host's durable record of a lease.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -17,6 +17,9 @@ pub struct Claim {
     pub version: u32,
     /// The lease as requests carry it. Its `id` is the file's name.
     pub lease: Lease,
+    /// Which of the lease's labels the provider gave. It may change these; the others are the user's.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub provider_labels: BTreeSet<String>,
     /// Changes at every write; a writer that read another one has to read again.
     pub revision: String,
     /// How far the lease is.

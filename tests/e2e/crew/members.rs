@@ -189,9 +189,14 @@ fn a_member_whose_claim_cannot_be_read_is_no_member_that_was_released() {
 fn what_the_user_calls_a_lease_no_provider_changes() {
     let world = World::new();
     let cases = r#"acquire) ok '{"lease":{"labels":{"role":"theirs","zone":"a"}}}' ;;
+resolve) ok '{"state":"ready","lease":{"labels":{"role":"theirs","zone":"b","rack":"7"}}}' ;;
 run) ok '{"exitCode":0}' ;; release) ok '{"outcome":"released"}' ;;"#;
-    world.provider("zones", &json!({"methods": ["acquire", "run", "release"]}), cases);
+    world.provider("zones", &json!({"methods": ["acquire", "resolve", "run", "release"]}), cases);
     world.ok(&["warmup", "--provider", "zones", "--slug", "one", "--crew", "team", "--role", "mine"]);
     assert_eq!(world.json(&["list", "--json"])[0]["labels"], json!({"role": "mine", "zone": "a"}));
+    // Where it is may change, and is said when it is used again.
+    world.ok(&["run", "--id", "one", "--no-sync", "true"]);
+    let labels = json!({"role": "mine", "zone": "b", "rack": "7"});
+    assert_eq!(world.json(&["list", "--json"])[0]["labels"], labels);
     world.ok(&["stop", "one"]);
 }

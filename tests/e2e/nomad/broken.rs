@@ -214,6 +214,9 @@ fn an_allocation_that_was_replaced_gets_the_whole_tree() {
     assert!(site.agent.execs().iter().all(|exec| exec.allocation != lost));
     let listed = site.world.json(&["list", "--json"]);
     assert_eq!(listed[0]["slug"], json!("demo"));
+    let allocations = site.agent.allocations();
+    let running = allocations.iter().find(|it| it["ClientStatus"] == "running").unwrap();
+    assert_eq!(listed[0]["labels"]["allocation"], running["ID"], "the claim says where it is now");
 }
 
 #[test]

@@ -69,19 +69,31 @@ fn a_lease_whose_job_is_gone_is_missing_and_can_be_stopped() {
 
 #[test]
 fn only_the_status_404_means_that_a_job_is_gone() {
-    let site = Site::new();
-    site.warm();
-    site.agent.rule(Rule::status("/v1/job/", 500, "404 job not found"));
-    for arguments in [["status", "demo"], ["stop", "demo"]] {
-        let (code, _, stderr) = site.run(&arguments);
-        assert_eq!(code, 1, "{arguments:?}: {stderr}");
-        assert_has(&stderr, &["Nomad answered 500: 404 job not found"]);
-        assert_eq!(site.world.json(&["list", "--json"]).as_array().unwrap().len(), 1);
+    // And of those only the agent's own: a proxy that has lost its agent says 404, too.
+    for (status, text, says) in [
+        (500, "404 job not found", "Nomad answered 500: 404 job not found"),
+        (
+            404,
+            "<html>404 page not found</html>",
+            "a 404 that is not Nomad's: <html>404 page not found</html>",
+        ),
+    ] {
+        let site = Site::new();
+        site.warm();
+        site.agent.rule(Rule::status("/v1/job/", status, text));
+        for arguments in
+            [&["status", "demo"][..], &["run", "--id", "demo", "--no-sync", "true"], &["stop", "demo"]]
+        {
+            let (code, _, stderr) = site.run(arguments);
+            assert_eq!(code, 1, "{arguments:?}: {stderr}");
+            assert_has(&stderr, &[says]);
+            assert_eq!(site.world.json(&["list", "--json"]).as_array().unwrap().len(), 1);
+        }
+        assert_eq!(site.asked("DELETE"), 0);
+        site.agent.heal();
+        site.world.ok(&["stop", "demo"]);
+        site.nothing_is_left();
     }
-    assert_eq!(site.asked("DELETE"), 0);
-    site.agent.heal();
-    site.world.ok(&["stop", "demo"]);
-    site.nothing_is_left();
 }
 
 /// A place in a job.

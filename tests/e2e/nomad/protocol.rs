@@ -147,3 +147,27 @@ fn a_port_of_a_template_is_reached_too() {
     assert_eq!((&none["state"], &none["transport"]), (&json!("unsupported"), &json!("none")), "{none}");
     talk.over();
 }
+
+#[test]
+fn what_names_nothing_to_execute_or_nowhere_to_do_it_is_refused_without_a_request() {
+    let mut talk = Talk::with(json!({}));
+    let lease = json!({"id": ID, "slug": "demo", "name": "demo"});
+    let run = |lease: Value, argv: Value| json!({"lease": lease, "runId": "run_0123456789ab", "argv": argv});
+    let nowhere = json!({"runId": "run_0123456789ab", "argv": ["true"]});
+    for (params, says) in [(nowhere, "without a lease"), (run(lease.clone(), json!([])), "without a program")]
+    {
+        let error = talk.plugin.error("run", params);
+        assert_eq!(error["data"]["remote"], "absent", "{error}");
+        assert!(error["message"].as_str().unwrap().contains(says), "{error}");
+    }
+    let mut wish = acquire();
+    wish["target"] = json!("macos");
+    let error = talk.plugin.error("acquire", wish);
+    assert_eq!((&error["data"]["kind"], &error["data"]["created"]), (&json!("unsupported"), &json!(false)));
+    assert!(talk.agent.requests().is_empty());
+    // There is no job of that name.
+    let error = talk.plugin.error("run", run(lease, json!(["true"])));
+    assert_eq!((&error["data"]["kind"], &error["data"]["remote"]), (&json!("notFound"), &json!("absent")));
+    assert!(talk.agent.requests().iter().all(|it| it.method == "GET" && !it.is_exec()));
+    assert!(talk.plugin.close().success());
+}

@@ -81,6 +81,15 @@ fn a_lease_for_which_there_is_no_room_yet_waits_for_it() {
 }
 
 #[test]
+fn an_evaluation_that_waits_for_room_is_no_failure() {
+    let site = Site::new();
+    let body = json!({"ID": "0", "Status": "blocked", "StatusDescription": "created to place remaining allocations"});
+    let effect = Effect::Answer { status: 200, headers: Vec::new(), body: body.to_string() };
+    site.agent.rule(Rule::new("/v1/evaluation/", effect));
+    succeeds(&site, &[]);
+}
+
+#[test]
 fn a_lease_for_which_there_is_no_room_fails_with_the_reasons() {
     let full = "none of 1 nodes fits, not enough `cpu` on 1";
     for (settings, faults, why) in [
@@ -198,13 +207,33 @@ fn a_template_that_fails_over_is_waited_for_until_its_replacement_runs() {
 }
 
 #[test]
-fn an_allocation_of_another_job_is_not_taken() {
-    let site = Site::new();
-    let other = json!([{"ID": "11111111-2222-3333-4444-555555555555", "JobID": "another", "NodeName": "n",
-        "DesiredStatus": "run", "ClientStatus": "running", "TaskStates": {"crabbox": {"State": "running"}}}]);
-    let effect = Effect::Answer { status: 200, headers: Vec::new(), body: other.to_string() };
-    site.agent.rule(Rule::new("/allocations", effect).times(2));
-    succeeds(&site, &[]);
+fn an_allocation_of_another_job_or_without_an_id_is_not_taken() {
+    for (id, job) in [("11111111-2222-3333-4444-555555555555", "another"), ("", "JOB")] {
+        let site = Site::new();
+        let warmup = spawn(&mut site.crabbox(&["warmup", "--slug", "demo"]));
+        let jobs = || site.agent.jobs();
+        wait_for("the job", || jobs().len() == 1);
+        let job = job.replace("JOB", jobs()[0]["ID"].as_str().unwrap());
+        assert_eq!(end(warmup).0, 0);
+        let other = json!([{"ID": id, "JobID": job, "TaskGroup": "crabbox", "NodeName": "n", "CreateIndex": 9999,
+            "DesiredStatus": "run", "ClientStatus": "running", "TaskStates": {"crabbox": {"State": "running"}}}]);
+        let effect = Effect::Answer { status: 200, headers: Vec::new(), body: other.to_string() };
+        site.agent.forget();
+        site.agent.rule(Rule::new("/allocations", effect));
+        let run = spawn(&mut site.crabbox(&["run", "--id", "demo", "--no-sync", "--", "echo", "here"]));
+        let asked = || {
+            let is = |it: &crabbox_tests::nomad::Request| it.path.ends_with("/allocations");
+            site.agent.requests().into_iter().filter(is).collect::<Vec<_>>()
+        };
+        wait_for("several looks", || asked().len() >= 2);
+        assert!(asked().iter().all(|it| it.query.contains("all=true")), "{:?}", asked());
+        assert!(!site.agent.requests().iter().any(|it| it.is_exec()));
+        site.agent.heal();
+        let (code, stdout, stderr) = end(run);
+        assert_eq!((code, stdout.as_str()), (0, "here\n"), "{stderr}");
+        site.world.ok(&["stop", "demo"]);
+        site.nothing_is_left();
+    }
 }
 
 #[test]

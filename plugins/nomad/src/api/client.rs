@@ -109,13 +109,15 @@ impl Api {
     pub(crate) async fn watch<T: DeserializeOwned>(
         &self,
         path: &str,
+        query: &Query<'_>,
         index: u64,
         wait: Duration,
     ) -> Result<Reply<T>> {
         let (index, wait_ms) = (index.to_string(), format!("{}ms", wait.as_millis().max(1)));
+        let query = [query, &[("index", &index), ("wait", &wait_ms)]].concat();
         // The agent adds up to a sixteenth to what it is asked to wait.
         let patience = PATIENCE + wait + wait / 8;
-        self.call(Method::GET, path, &[("index", &index), ("wait", &wait_ms)], None::<&Value>, patience).await
+        self.call(Method::GET, path, &query, None::<&Value>, patience).await
     }
 
     /// Reads without making an error of what the agent refuses: for questions whose refusal is an answer.

@@ -77,6 +77,11 @@ impl Splitter {
     }
 }
 
+/// How a command ended, once both of its streams have said so: before, what is on its way on the other may be cut off.
+pub(crate) fn both(stdout: &Splitter, stderr: &Splitter) -> Option<Ending> {
+    stdout.ending().filter(|_| stderr.ending().is_some()).cloned()
+}
+
 fn ending(text: &[u8]) -> Option<Ending> {
     match std::str::from_utf8(text).ok()? {
         "fail" => Some(Ending::NotStarted),
@@ -114,6 +119,16 @@ mod tests {
             }
         }
         assert_eq!(whole(b"x\x010123456789abcdeffail;", 3), (b"x".to_vec(), Some(Ending::NotStarted)));
+    }
+
+    #[test]
+    fn a_command_has_ended_when_both_streams_say_so() {
+        let (mut one, mut other) = (Splitter::new(WORD), Splitter::new(WORD));
+        assert_eq!(both(&one, &other), None);
+        one.push(b"\x010123456789abcdef7;");
+        assert_eq!((both(&one, &other), both(&other, &one)), (None, None));
+        other.push(b"\x010123456789abcdef7;");
+        assert_eq!(both(&one, &other), Some(Ending::Exited(7)));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::frames;
 use super::input::{Input, Stage};
-use super::marker::{Ending, Splitter};
+use super::marker::{Ending, Splitter, both};
 use super::socket::{Socket, cause, closed_early};
 use crate::api::{Api, Stream};
 
@@ -156,7 +156,7 @@ impl<'a> Talk<'a> {
     /// How the command ended, once both streams have said so.
     fn ending(&self) -> Option<Ending> {
         let [stdout, stderr] = &self.outputs;
-        stdout.splitter.ending().filter(|_| stderr.splitter.ending().is_some()).cloned()
+        both(&stdout.splitter, &stderr.splitter)
     }
 
     async fn take(&mut self, message: Option<tungstenite::Result<Message>>) -> Result<Step> {

@@ -3,9 +3,8 @@
 # brace in it: Nomad would take that for a variable of its own.
 d=$1
 shared=$2
+s=
 [ -n "$d" ] || d=$NOMAD_TASK_DIR/crabbox
-# Where this fails the first command fails as well, and says why: nobody reads what is said here.
-mkdir -p "$d" || :
 # Ends everything that was started in this allocation, whatever group or session it is in.
 sweep() {
   n=0
@@ -25,7 +24,7 @@ sweep() {
 # At the end of a shared task nobody else ends what was executed in it, or takes its files away.
 end() {
   trap '' INT TERM
-  kill "$s" 2>/dev/null
+  [ -z "$s" ] || kill "$s" 2>/dev/null
   if [ "$shared" = shared ]; then
     [ -z "$NOMAD_ALLOC_ID" ] || sweep
     rm -rf "$d"
@@ -33,6 +32,8 @@ end() {
   exit 0
 }
 trap end INT TERM
+# Where this fails the first command fails as well, and says why: nobody reads what is said here.
+mkdir -p "$d" || :
 while :; do
   sleep 3600 &
   s=$!

@@ -287,13 +287,10 @@ fn the_task_stays_and_at_its_end_nothing_of_a_shared_one_is_left() {
         std::fs::write(workspace.join("left"), "x").unwrap();
         let mut stray = Command::new("sleep").arg("1000").env("NOMAD_ALLOC_ID", &allocation).spawn().unwrap();
         let mut other = Command::new("sleep").arg("1000").env("NOMAD_ALLOC_ID", "another").spawn().unwrap();
-        // The trap is there only once the directory has been.
         let signal = |pid: u32| Command::new("kill").args(["-s", "INT", &pid.to_string()]).status().unwrap();
-        wait("the task does not end", &mut || {
-            signal(task.id());
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            task.try_wait().unwrap().is_some()
-        });
+        // Once: whoever stops a task says so once, and the directory is there only after the trap.
+        assert!(signal(task.id()).success());
+        wait("the task does not end", &mut || task.try_wait().unwrap().is_some());
         assert_eq!(workspace.exists(), is_left, "{shared}");
         assert_eq!(stray.try_wait().unwrap().is_none(), is_left, "{shared}");
         assert!(other.try_wait().unwrap().is_none());
