@@ -171,3 +171,29 @@ fn what_names_nothing_to_execute_or_nowhere_to_do_it_is_refused_without_a_reques
     assert!(talk.agent.requests().iter().all(|it| it.method == "GET" && !it.is_exec()));
     assert!(talk.plugin.close().success());
 }
+
+#[test]
+fn a_cancelled_command_is_answered_for_when_it_ends_and_not_waited_for_without_signs_of_life() {
+    let mut talk = Talk::with(json!({}));
+    talk.plugin.result("acquire", acquire());
+    let lease = json!({"id": ID, "slug": "demo", "name": "demo"});
+    for lifeline in [true, false] {
+        let script = if lifeline { "echo up; cat >/dev/null; exit 5" } else { "echo up; exec sleep 600" };
+        let mut params = json!({"lease": lease, "runId": "run_0123456789ab", "argv": ["sh", "-c", script]});
+        if lifeline {
+            params["lifelineMs"] = json!(1000);
+        }
+        let run = talk.plugin.ask("run", params);
+        while talk.plugin.message()["params"]["text"] != "up\n" {}
+        talk.plugin.cancel(run);
+        let answer = talk.plugin.answer(run);
+        if lifeline {
+            assert_eq!(answer.result()["exitCode"], 5, "its end is the proof that it is dead");
+        } else {
+            let error = answer.error();
+            assert_eq!(error["data"]["kind"], "cancelled", "{error}");
+            assert_ne!(error["data"]["remote"], "dead", "nobody knows: {error}");
+        }
+    }
+    talk.over();
+}
