@@ -142,6 +142,7 @@ fn what_a_token_lacks_is_named_and_what_the_driver_does_not_need_is_not() {
     lacks(&["submit-job", "read-job", "list-jobs"], "raw_exec", "lacks alloc-exec, alloc-node-exec in");
     lacks(WRITE, "raw_exec", "lacks alloc-node-exec in");
     lacks(WRITE, "docker", "");
+    lacks(&["submit-job", "read-job", "alloc-exec"], "docker", "lacks list-jobs in");
     lacks(&["alloc-exec", "list-jobs"], "docker", "lacks submit-job, read-job in");
     // What it lacks, a run meets.
     let site = guarded(Grants::on_default(WRITE));

@@ -70,6 +70,32 @@ fn a_command_that_is_cut_off_ends_and_its_host_hears_of_it_when_the_network_is_b
     site.only(&idle);
 }
 
+/// Answers to pings are what a silent command's connection is known to live by; without them it is given up.
+#[test]
+fn an_agent_that_says_nothing_any_more_is_not_waited_for() {
+    let site = Site::new();
+    site.warm();
+    let idle = site.agent.processes();
+    let silence = |mut command: Command| {
+        command.env("CRABBOX_NOMAD_SILENCE", "12");
+        command
+    };
+    let run = spawn(silence(on_demo(&site)).args(["--", "sh", "-c", "sleep 14; echo there"]));
+    let (code, stdout, stderr) = end(run);
+    assert_eq!((code, stdout.as_str()), (0, "there\n"), "{stderr}");
+    let (script, _) = silent(&site);
+    let run = site.start_by(&mut silence(on_demo(&site)), &script);
+    let before = site.agent.execs().len();
+    site.agent.faults(|faults| faults.exec_deaf = true);
+    // It has given up when it asks for the command to be ended, which the lease has done by itself.
+    wait_for("the host to notice", || site.agent.execs().len() > before);
+    site.agent.heal();
+    let (code, _, stderr) = run.end();
+    assert_eq!(code, 7, "{stderr}");
+    assert_has(&stderr, &["nothing was heard of the agent for 12 s"]);
+    site.only(&idle);
+}
+
 #[test]
 fn signs_of_life_keep_a_silent_command_and_the_connection() {
     let site = Site::new();

@@ -39,6 +39,12 @@ const LETTING_GO_ALONE: Duration = Duration::from_millis(500);
 /// started.
 const YOUNG: Duration = Duration::from_secs(5);
 
+/// [`SILENCE`], for which in a debug build `CRABBOX_NOMAD_SILENCE=SECONDS` stands in, for a test.
+fn silence() -> Duration {
+    let test = std::env::var("CRABBOX_NOMAD_SILENCE").ok().filter(|_| cfg!(debug_assertions));
+    test.and_then(|seconds| seconds.parse().ok()).map_or(SILENCE, Duration::from_secs)
+}
+
 /// An execution under way.
 pub(super) struct Talk<'a> {
     api: &'a Api,
@@ -92,7 +98,8 @@ impl<'a> Talk<'a> {
     pub(super) async fn until_ended(mut self, stop: impl Future<Output = Error>) -> Result<Ending> {
         let mut stop = std::pin::pin!(stop);
         let mut stopped = None;
-        let mut until = Instant::now() + SILENCE;
+        let silence = silence();
+        let mut until = Instant::now() + silence;
         let ended = loop {
             tokio::select! {
                 biased;
@@ -112,7 +119,7 @@ impl<'a> Talk<'a> {
                         break Ok(ending);
                     }
                     if stopped.is_none() {
-                        until = Instant::now() + SILENCE;
+                        until = Instant::now() + silence;
                     }
                 }
                 Some(sent) = self.sending.join_next() => match sent {
@@ -123,10 +130,10 @@ impl<'a> Talk<'a> {
                 () = sleep_until(until) => {
                     // A command that does not read keeps the agent from answering pings.
                     if stopped.is_none() && *self.stage.borrow() == Stage::Sending {
-                        until = Instant::now() + SILENCE;
+                        until = Instant::now() + silence;
                         continue;
                     }
-                    let silent = format!("nothing was heard of the agent for {} s", SILENCE.as_secs());
+                    let silent = format!("nothing was heard of the agent for {} s", silence.as_secs());
                     break Err(Error::transport(silent).hint("the lease ends the command by itself"));
                 }
             }

@@ -68,6 +68,23 @@ fn with_raw_exec_every_lease_has_a_directory_of_its_own() {
 }
 
 #[test]
+fn a_credential_is_told_from_another_and_not_what_it_is() {
+    let of = |changes: Value, token: Option<&str>| {
+        let mut config = json!({"address": "http://127.0.0.1:4646"});
+        config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let config = serde_json::from_value(config).unwrap();
+        Settings::new(config, |_| token.map(str::to_owned)).unwrap().fingerprint()
+    };
+    let one = of(json!({}), Some("12345678-secret"));
+    assert_eq!(one, of(json!({"tokenEnv": "OTHER"}), Some("12345678-secret\n")));
+    for other in [of(json!({}), Some("87654321-secret")), of(json!({"task": "t"}), Some("12345678-secret"))] {
+        assert!(other.is_some() && one != other, "{other:?}");
+    }
+    assert_eq!((of(json!({}), None), of(json!({}), Some(" "))), (None, None));
+    assert!(!one.unwrap().contains("secret"));
+}
+
+#[test]
 fn the_scope_depends_on_address_namespace_region_and_task() {
     let scope = |changes| settings(changes).unwrap().scope();
     let one = scope(json!({}));
