@@ -159,6 +159,7 @@ const LINES: &[Line] = &[
         (READY, &["an_allocation_of_another_job_or_without_an_id_is_not_taken"])], &[]),
     (37, "allocations that fail", &[
         (READY, &["a_task_that_cannot_start_is_told_with_the_drivers_words", "a_lease_for_which_there_is_no_room_fails_with_the_reasons",
+            "a_task_that_takes_too_long_to_start_is_told_with_what_happened_last",
             "a_template_that_fails_over_is_waited_for_until_its_replacement_runs"]),
         (ALLOCATIONS, &["one_that_is_over_is_not_the_end_while_another_is_to_come", "a_failure_is_told_with_what_happened_last"])], &[]),
     (38, "a lease that comes to nothing", &[
@@ -213,7 +214,8 @@ const LINES: &[Line] = &[
         &["cancelling ends the connection"]),
     (51, "standard input is closed, and a silent command lives", &[
         (RUN, &["what_is_sent_is_on_standard_input_and_that_is_closed_each_time"]),
-        (SILENCE, &["signs_of_life_keep_a_silent_command_and_the_connection", "a_silent_command_ends_when_its_host_was_killed"])], &[]),
+        (SILENCE, &["signs_of_life_keep_a_silent_command_and_the_connection", "a_silent_command_ends_when_its_host_was_killed",
+            "an_agent_that_says_nothing_any_more_is_not_waited_for"])], &[]),
     (52, "nothing to execute, or nowhere to do it", &[
         (PROTOCOL, &["what_names_nothing_to_execute_or_nowhere_to_do_it_is_refused_without_a_request"]),
         (READY, &["an_allocation_of_another_job_or_without_an_id_is_not_taken"]), (BROKEN, &["a_job_that_is_gone_is_no_lease"])], &[]),

@@ -142,6 +142,18 @@ fn a_task_that_is_slow_to_start_is_waited_for() {
 }
 
 #[test]
+fn a_task_that_takes_too_long_to_start_is_told_with_what_happened_last() {
+    let site = Site::new();
+    site.configure(json!({"allocReadyTimeout": "1s"}));
+    site.agent.faults(|faults| faults.start_delay = Duration::from_secs(3600));
+    let (code, stderr) = fails(&site);
+    assert_eq!(code, 5, "{stderr}");
+    let says =
+        ["the lease's task does not run after 1 s", "caused by: allocation ", "Building Task Directory"];
+    assert_has(&stderr, &says);
+}
+
+#[test]
 fn a_task_that_cannot_start_is_told_with_the_drivers_words() {
     let site = Site::new();
     site.agent.faults(|faults| {

@@ -30,28 +30,32 @@ fn silent(site: &Site) -> (String, std::path::PathBuf) {
 
 #[test]
 fn a_silent_command_ends_when_its_host_was_killed() {
-    let site = Site::new();
-    site.warm();
-    let idle = site.agent.processes();
-    let run = site.start_by(&mut on_demo(&site), &silent(&site).0);
-    run.signal(Signal::KILL);
-    assert_eq!(run.end().0, -1);
-    assert_ne!(site.agent.processes(), idle, "nobody else ends it");
-    // But for the shell around it, which the agent has and nobody tells anything, nothing is left.
-    let of_the_run = || {
-        let has = |pid: &u32| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.windows(15).any(|part| part == b"CRABBOX_RUN_ID=")
+    for survives in [false, true] {
+        let site = Site::new();
+        // What Nomad knows of the command may outlive its connection, too.
+        site.agent.faults(|faults| faults.execs_survive = survives);
+        site.warm();
+        let idle = site.agent.processes();
+        let run = site.start_by(&mut on_demo(&site), &silent(&site).0);
+        run.signal(Signal::KILL);
+        assert_eq!(run.end().0, -1);
+        assert_ne!(site.agent.processes(), idle, "nobody else ends it");
+        // But for the shell around it, which the agent has and nobody tells anything, nothing is left.
+        let of_the_run = || {
+            let has = |pid: &u32| {
+                let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                environment.windows(15).any(|part| part == b"CRABBOX_RUN_ID=")
+            };
+            site.agent.processes().into_iter().filter(has).collect::<Vec<_>>()
         };
-        site.agent.processes().into_iter().filter(has).collect::<Vec<_>>()
-    };
-    assert_ne!(of_the_run(), Vec::<u32>::new());
-    wait_for("the command's end", || of_the_run().is_empty());
-    let (code, stdout, stderr) = site.on_demo(&["echo", "mine"]);
-    assert_eq!((code, stdout.as_str()), (0, "mine\n"), "{stderr}");
-    assert_has(&stderr, &["whose host died"]);
-    assert_eq!(site.run(&["stop", "demo"]).0, 0);
-    site.nothing_is_left();
+        assert_ne!(of_the_run(), Vec::<u32>::new());
+        wait_for("the command's end", || of_the_run().is_empty());
+        let (code, stdout, stderr) = site.on_demo(&["echo", "mine"]);
+        assert_eq!((code, stdout.as_str()), (0, "mine\n"), "{stderr}");
+        assert_has(&stderr, &["whose host died"]);
+        assert_eq!(site.run(&["stop", "demo"]).0, 0);
+        site.nothing_is_left();
+    }
 }
 
 #[test]
