@@ -74,7 +74,7 @@ fn a_lease_is_released_when_the_connection_breaks() {
 }
 
 #[test]
-fn a_connection_that_ends_before_anything_was_heard_is_no_exit_code_either() {
+fn a_connection_that_ends_while_the_command_is_silent_is_no_exit_code_either() {
     let site = Site::new();
     site.warm();
     let idle = site.agent.processes();
@@ -92,8 +92,9 @@ fn a_connection_that_ends_before_anything_was_heard_is_no_exit_code_either() {
         let run = spawn(&mut site.crabbox(&["run", "--id", "demo", "--no-sync", "--", "sh", "-c", &script]));
         crabbox_tests::wait_for("the command", || up.exists());
         site.agent.faults(|faults| match code {
-            1006 => faults.exec_cut = Some(0),
-            code => faults.exec_close = Some((0, code, text.to_owned())),
+            // After the byte that says that the shell around it is there.
+            1006 => faults.exec_cut = Some(1),
+            code => faults.exec_close = Some((1, code, text.to_owned())),
         });
         fs::write(&go, "").unwrap();
         // Nothing else can be executed as long as this goes on.
@@ -103,14 +104,33 @@ fn a_connection_that_ends_before_anything_was_heard_is_no_exit_code_either() {
         site.agent.heal();
         let (ended, stdout, stderr) = end(run);
         assert_eq!((ended, stdout.as_str()), (7, ""), "{code}: {stderr}");
-        let says =
-            if code == 1006 { "broke before it ended" } else { "before anything was heard of the command" };
-        assert_has(&stderr, &[says, text]);
+        assert_has(&stderr, &["broke before it ended", text]);
         site.only(&idle);
         fs::remove_file(up).unwrap();
         fs::remove_file(done).unwrap();
         site.agent.forget();
     }
+}
+
+#[test]
+fn a_connection_that_ends_before_anything_was_heard_executes_nothing() {
+    let site = Site::new();
+    site.warm();
+    let idle = site.agent.processes();
+    let done = site.world.root().join("done");
+    for (code, text) in [(1000, "good bye"), (1008, "policy"), (1011, "plugin is shut down"), (1006, "")] {
+        site.agent.faults(|faults| match code {
+            1006 => faults.exec_cut = Some(0),
+            code => faults.exec_close = Some((0, code, text.to_owned())),
+        });
+        let (ended, stdout, stderr) = site.on_demo(&["touch", done.to_str().unwrap()]);
+        assert_eq!((ended, stdout.as_str()), (7, ""), "{code}: {stderr}");
+        assert_has(&stderr, &["before anything was ", text]);
+        assert!(!done.exists() && !stderr.contains("may still run"), "{code}: {stderr}");
+        site.agent.heal();
+    }
+    assert_eq!(site.on_demo(&["true"]).0, 0);
+    site.only(&idle);
 }
 
 /// The word on both streams says how the command ended: Nomad's exit frame is not needed for it.

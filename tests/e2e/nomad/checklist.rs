@@ -204,7 +204,8 @@ const LINES: &[Line] = &[
         &["Nomad's exit frame has the exit code, and a negative one is 1"]),
     (49, "a broken connection is no exit code", &[
         (BROKEN, &["a_connection_that_breaks_is_never_an_exit_code_and_the_command_is_ended",
-            "a_connection_that_ends_before_anything_was_heard_is_no_exit_code_either",
+            "a_connection_that_ends_while_the_command_is_silent_is_no_exit_code_either",
+            "a_connection_that_ends_before_anything_was_heard_executes_nothing",
             "an_exit_frame_that_never_comes_takes_nothing_away", "a_lease_is_released_when_the_connection_breaks"]),
         (ENDING, &["the_timing_record_of_a_run_that_broke_is_no_success"])], &[CODES]),
     (50, "what takes too long is ended where it runs", &[

@@ -7,6 +7,7 @@ use crabbox_tests::wait_for;
 use rustix::process::Signal;
 
 use super::Site;
+use super::tail::docker;
 use crate::support::{assert_has, end, spawn};
 
 /// crabbox on `demo`, whose command ends after four seconds without a sign of life, in place of two minutes.
@@ -30,32 +31,35 @@ fn silent(site: &Site) -> (String, std::path::PathBuf) {
 
 #[test]
 fn a_silent_command_ends_when_its_host_was_killed() {
-    for survives in [false, true] {
-        let site = Site::new();
-        // What Nomad knows of the command may outlive its connection, too.
+    // What Nomad knows of the command may outlive its connection; with docker it always does.
+    for (site, survives) in [(Site::new(), false), (Site::new(), true), (docker(), false)] {
         site.agent.faults(|faults| faults.execs_survive = survives);
-        site.warm();
-        let idle = site.agent.processes();
-        let run = site.start_by(&mut on_demo(&site), &silent(&site).0);
-        run.signal(Signal::KILL);
-        assert_eq!(run.end().0, -1);
-        assert_ne!(site.agent.processes(), idle, "nobody else ends it");
-        // But for the shell around it, which the agent has and nobody tells anything, nothing is left.
-        let of_the_run = || {
-            let has = |pid: &u32| {
-                let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-                environment.windows(15).any(|part| part == b"CRABBOX_RUN_ID=")
-            };
-            site.agent.processes().into_iter().filter(has).collect::<Vec<_>>()
-        };
-        assert_ne!(of_the_run(), Vec::<u32>::new());
-        wait_for("the command's end", || of_the_run().is_empty());
-        let (code, stdout, stderr) = site.on_demo(&["echo", "mine"]);
-        assert_eq!((code, stdout.as_str()), (0, "mine\n"), "{stderr}");
-        assert_has(&stderr, &["whose host died"]);
-        assert_eq!(site.run(&["stop", "demo"]).0, 0);
-        site.nothing_is_left();
+        ends_when_its_host_was_killed(&site);
     }
+}
+
+fn ends_when_its_host_was_killed(site: &Site) {
+    site.warm();
+    let idle = site.agent.processes();
+    let run = site.start_by(&mut on_demo(site), &silent(site).0);
+    run.signal(Signal::KILL);
+    assert_eq!(run.end().0, -1);
+    assert_ne!(site.agent.processes(), idle, "nobody else ends it");
+    // But for the shell around it, which the agent has and nobody tells anything, nothing is left.
+    let of_the_run = || {
+        let has = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.windows(15).any(|part| part == b"CRABBOX_RUN_ID=")
+        };
+        site.agent.processes().into_iter().filter(has).collect::<Vec<_>>()
+    };
+    assert_ne!(of_the_run(), Vec::<u32>::new());
+    wait_for("the command's end", || of_the_run().is_empty());
+    let (code, stdout, stderr) = site.on_demo(&["echo", "mine"]);
+    assert_eq!((code, stdout.as_str()), (0, "mine\n"), "{stderr}");
+    assert_has(&stderr, &["whose host died"]);
+    assert_eq!(site.run(&["stop", "demo"]).0, 0);
+    site.nothing_is_left();
 }
 
 #[test]

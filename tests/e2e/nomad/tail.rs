@@ -10,7 +10,7 @@ use super::Site;
 
 /// A site with leases in containers, which are directories here. What a process writes in its last moments is lost
 /// there, hashicorp/nomad#27146.
-fn docker() -> Site {
+pub(super) fn docker() -> Site {
     let site = Site::with(Options { truncated_tail: true, ..Options::default() });
     let workdir = site.world.root().join("workspace");
     site.configure(json!({"driver": "docker", "workdir": workdir}));
@@ -40,6 +40,37 @@ fn a_run_in_a_container_is_as_any_other() {
     let (code, _, stderr) = run.end();
     assert_eq!(code, 130, "{stderr}");
     site.nothing_is_left();
+}
+
+/// With docker, Nomad says now and then that an execution has ended that has not begun yet.
+#[test]
+fn an_execution_that_is_said_to_have_ended_before_it_began_is_begun_again_and_runs_once() {
+    let site = docker();
+    site.warm();
+    site.agent.forget();
+    site.agent.faults(|faults| faults.exec_early = 3);
+    let (code, stdout, stderr) = site.on_demo(&["sh", "-c", "echo ran >>count; cat count; exit 7"]);
+    assert_eq!((code, stdout.as_str()), (7, "ran\n"), "{stderr}");
+    assert!(site.agent.execs().len() > 3, "{}", site.agent.execs().len());
+    site.agent.faults(|faults| faults.exec_early = usize::MAX);
+    let (code, stdout, stderr) = site.on_demo(&["sh", "-c", "echo ran >>count"]);
+    assert_eq!((code, stdout.as_str()), (5, ""), "{stderr}");
+    assert!(stderr.contains("before it began") && !stderr.contains("may still run"), "{stderr}");
+    site.agent.heal();
+    // Those that were begun and not heard of have done nothing, whatever becomes of them.
+    assert_eq!(site.on_demo(&["cat", "count"]).1, "ran\n");
+    assert_eq!(site.run(&["stop", "demo"]).0, 0);
+    site.nothing_is_left();
+}
+
+#[test]
+fn an_image_without_a_shell_is_named() {
+    let site = docker();
+    site.warm();
+    site.agent.faults(|faults| faults.exec_no_program = true);
+    let (code, stdout, stderr) = site.on_demo(&["true"]);
+    assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
+    assert!(stderr.contains("`/bin/sh`") && stderr.contains("OCI runtime exec failed"), "{stderr}");
 }
 
 /// How much is printed on each stream, in MiB. `CRABBOX_TEST_FLOOD_MIB` has more.

@@ -8,7 +8,8 @@
 //!   only it, is killed then, and the pipes stay as they are until the task ends.
 //! - **docker** (`drivers/docker/driver.go`, `plugins/drivers/execstreaming.go`): the exit frame comes when the
 //!   process has ended. What it has written last may be lost, hashicorp/nomad#27146; here, it is lost for sure. A
-//!   client that is gone ends stdin, and nothing is killed.
+//!   client that is gone is never noticed: stdin stays open, output is not read any more, and nothing is killed
+//!   before the container ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,9 @@ use super::{Agent, lock};
 
 /// How much of the end of a docker exec's output is lost.
 const LOST: Duration = Duration::from_millis(20);
+
+/// How long after its beginning an exec is said to have ended that has not begun.
+const EARLY: Duration = Duration::from_millis(20);
 
 /// How much stdin a frame may carry on raw_exec: what gRPC takes, without what is around it.
 const MOST: usize = 4 * 1024 * 1024 - 10;
@@ -64,7 +68,10 @@ enum End {
 impl Relay {
     /// Runs the command, until it ends or the client is gone.
     pub(super) async fn run(self, socket: &mut Socket) -> Result<(), Refusal> {
-        let started = Pipes::start(&self.agent, &self.allocation, &self.task, &self.command);
+        let started = match self.isolated && self.agent.faults().exec_no_program {
+            true => Err(std::io::ErrorKind::NotFound.into()),
+            false => Pipes::start(&self.agent, &self.allocation, &self.task, &self.command),
+        };
         let (mut pipes, mut output) = match started {
             Ok(started) => started,
             Err(error) if self.isolated => return self.not_in_container(socket, &error).await,
@@ -72,6 +79,13 @@ impl Relay {
         };
         let pid = pipes.child.id();
         self.log(|it| it.pid = pid);
+        if self.isolated && self.agent.faults().exec_early() {
+            self.too_early(socket, &pipes).await;
+            self.exited(socket, 0).await;
+            self.log(|it| it.ended = true);
+            tokio::spawn(self.abandoned(pipes, output));
+            return Ok(());
+        }
         let end = self.relay(socket, &mut pipes, &mut output).await;
         self.log(|it| it.ended = true);
         match end {
@@ -89,6 +103,17 @@ impl Relay {
                 Ok(())
             }
         }
+    }
+
+    /// The moment before an end that is none: what is sent in it reaches the process, and then stdin ends.
+    async fn too_early(&self, socket: &mut Socket, pipes: &Pipes) {
+        let until = Instant::now() + EARLY;
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(until, socket.next()).await {
+            if matches!(frame, Message::Text(_) | Message::Binary(_)) {
+                let _ = self.input(&frame.into_data(), pipes, &mut false);
+            }
+        }
+        let _ = pipes.to_stdin.send(ToStdin::Close).await;
     }
 
     async fn relay(&self, socket: &mut Socket, pipes: &mut Pipes, output: &mut Output) -> End {
@@ -269,17 +294,14 @@ impl Relay {
     }
 
     /// What is left of an exec whose client is gone.
-    async fn abandoned(self, mut pipes: Pipes, mut output: Output) {
-        if self.isolated {
-            // The connection to the container is closed, and with it stdin; nothing is killed.
-            drop(pipes.to_stdin);
-            pipes.stdin_ended.abort();
-            while output.recv().await.is_some() {}
-        } else if let Some(pid) = pipes.child.id().filter(|_| !self.agent.faults().execs_survive) {
+    async fn abandoned(self, mut pipes: Pipes, output: Output) {
+        let killed = !self.isolated && !self.agent.faults().execs_survive;
+        if let Some(pid) = pipes.child.id().filter(|_| killed) {
             signal(pid, Signal::KILL);
         }
         let _ = pipes.child.wait().await;
-        // The executor keeps the pipes, and neither closes stdin nor reads output, until it ends with the task.
+        // Who keeps the pipes, the executor or docker, neither closes stdin nor reads output, until the task ends.
+        let _output = output;
         let mut changed = self.agent.changed.subscribe();
         while self.task_runs() && changed.changed().await.is_ok() {}
     }
@@ -292,17 +314,20 @@ impl Relay {
     }
 
     async fn not_in_container(&self, socket: &mut Socket, error: &std::io::Error) -> Result<(), Refusal> {
-        let why = if error.kind() == std::io::ErrorKind::NotFound {
-            "executable file not found in $PATH"
-        } else {
-            "permission denied"
+        let program = &self.command[0];
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound if program.contains('/') => {
+                format!("stat {program}: no such file or directory")
+            }
+            std::io::ErrorKind::NotFound => "executable file not found in $PATH".to_owned(),
+            _ => "permission denied".to_owned(),
         };
         let text = format!(
-            "OCI runtime exec failed: exec failed: unable to start container process: exec: {:?}: {why}: unknown\r\n",
-            self.command[0]
+            "OCI runtime exec failed: exec failed: unable to start container process: exec: {program:?}: {why}: unknown\r\n"
         );
         let _ = socket.send(Stream::Stdout.data(text.as_bytes())).await;
-        self.exited(socket, 127).await;
+        // As docker 20.10 has it, whatever the cause.
+        self.exited(socket, 126).await;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! `run`: executes a command in the lease's allocation, over a WebSocket.
 
 mod frames;
+mod greeting;
 mod input;
 mod marker;
 mod socket;
@@ -25,6 +26,12 @@ use talk::Talk;
 /// What is around every command. It is sent without its comments.
 const OUTER: &str = include_str!("outer.sh");
 
+/// How often an execution is begun that Nomad takes for ended before it began.
+const TRIES: u32 = 8;
+
+/// What is waited between them, and a little more each time.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// How long what the host executes of itself may take in any case: to end a command that does not want to takes 10 s,
 /// and longer where the node is busy.
 const OWN: Duration = Duration::from_secs(60);
@@ -41,13 +48,10 @@ impl Nomad {
         let input = Input::open(params).await.map_err(never)?;
         let command = command(&identity, &input, &params.argv);
         // Nothing runs before the word is sent.
-        let socket = tokio::select! {
-            socket = self.connect(&identity, &command) => socket.map_err(|error| {
-                self.forget(&identity);
-                never(error)
-            })?,
-            _ = context.cancel().cancelled() => return Err(never(Error::cancelled("the command was told to end"))),
-        };
+        let socket = self.begin(&identity, &command, context).await.map_err(|error| {
+            self.forget(&identity);
+            never(error)
+        })?;
         let stdout = context.sink(Stream::Stdout, params.stdout.as_ref()).map_err(never)?;
         let stderr = context.sink(Stream::Stderr, params.stderr.as_ref()).map_err(never)?;
         let talk = Talk::new(&self.api, socket, input, [stdout, stderr]).map_err(never)?;
@@ -76,7 +80,28 @@ impl Nomad {
         }
     }
 
-    /// Begins an execution where the lease is.
+    /// Begins an execution where the lease is: the script around the command is there then, and waits.
+    async fn begin(&self, identity: &Identity, command: &[&str], context: &Context) -> Result<Socket> {
+        let cancelled = || async {
+            context.cancel().cancelled().await;
+            Error::cancelled("the command was told to end")
+        };
+        for again in 1..=TRIES {
+            let socket = tokio::select! {
+                socket = self.connect(identity, command) => socket?,
+                error = cancelled() => return Err(error),
+            };
+            if let Some(socket) = socket.greeted(&self.api, cancelled()).await? {
+                return Ok(socket);
+            }
+            sleep(PAUSE * again).await;
+        }
+        let early =
+            format!("Nomad took the shell around the command for ended {TRIES} times before it began");
+        Err(Error::unavailable(early).hint("docker on the lease's node may be very busy").retryable(true))
+    }
+
+    /// Opens an execution where the lease is.
     async fn connect(&self, identity: &Identity, command: &[&str]) -> Result<Socket> {
         let place = match self.known(identity) {
             Some(place) => place,

@@ -1,6 +1,9 @@
 # Around what is executed on a lease. $1 is the lease's directory, or nothing for one in the task's own; $2 how many
 # bytes of standard input are the command's, or `-` for all of it; the rest is the command.
 #
+# It says that it is there before it is told anything: nothing is sent to one that was not heard of, and it ends
+# without having done anything.
+printf '\005'
 # The first line on standard input is a word that nobody else knows. When the command has ended, it is printed on
 # both streams, followed by how it ended: so whoever reads them knows that they are whole. Only then is standard
 # input closed from the other side, and only then does this end: a stream that is still being copied is not cut

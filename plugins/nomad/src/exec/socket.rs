@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crabbox_provider_kit::protocol::Remote;
 use crabbox_provider_kit::{Error, Result};
 use futures_util::StreamExt as _;
 use futures_util::stream::{SplitSink, SplitStream};
@@ -68,19 +67,17 @@ fn refused(api: &Api, status: StatusCode, body: &[u8]) -> Error {
     if refusal.is_denial() { denied(error) } else { error }
 }
 
-/// What the end of the connection means before anything was heard of the command. Nomad closes with the cause in
-/// the reason; without one it may be a text that was too long for a close frame, or a broken connection. That nothing
-/// was started is believed only while the connection is `young`: a command may be silent for an hour.
-pub(super) fn closed_early(reason: &str, young: bool) -> Error {
+/// What the end of the connection means before anything was heard of the script around the command. Nomad closes with
+/// the cause in the reason; without one it may be a text that was too long for a close frame, or a broken connection.
+pub(super) fn closed_early(reason: &str) -> Error {
     if reason.is_empty() {
-        let error =
-            Error::transport("the agent ended the connection before anything was heard of the command");
+        let error = Error::transport(
+            "the agent ended the connection before anything was heard of the shell around the command",
+        );
         return error.hint("the agent's log has the cause, if it has one");
     }
-    let said = |texts: &[&str]| young && texts.iter().any(|text| reason.contains(text));
-    // These are said before anything is started.
-    let error =
-        |make: fn(String) -> Error| make(format!("Nomad executes nothing: {reason}")).remote(Remote::Absent);
+    let said = |texts: &[&str]| texts.iter().any(|text| reason.contains(text));
+    let error = |make: fn(String) -> Error| make(format!("Nomad executes nothing: {reason}"));
     if said(&["ermission denied", "signed token"]) {
         denied(error(Error::auth))
     } else if said(&[
@@ -97,7 +94,9 @@ pub(super) fn closed_early(reason: &str, young: bool) -> Error {
         error(Error::prerequisite).hint("a lease needs `/bin/sh`; choose an image that has it")
     } else {
         // Such as the end of the task, which may come at any time.
-        let error = Error::transport("the connection ended before anything was heard of the command");
+        let error = Error::transport(
+            "the connection ended before anything was heard of the shell around the command",
+        );
         error.cause(format!("the agent closed it: {reason}"))
     }
 }

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use super::frames;
 use super::input::{Input, Stage};
 use super::marker::{Ending, Splitter, both};
-use super::socket::{Socket, cause, closed_early};
+use super::socket::{Socket, cause};
 use crate::api::{Api, Stream};
 
 /// How long nothing at all may come, not even an answer to a ping. The lease's wrapper ends the command after the
@@ -35,10 +35,6 @@ const LETTING_GO: Duration = Duration::from_secs(9);
 /// The same for what has no wrapper that would notice.
 const LETTING_GO_ALONE: Duration = Duration::from_millis(500);
 
-/// For how long what the agent says of a command that was not heard of yet is taken for the reason that it was not
-/// started.
-const YOUNG: Duration = Duration::from_secs(5);
-
 /// [`SILENCE`], for which in a debug build `CRABBOX_NOMAD_SILENCE=SECONDS` stands in, for a test.
 fn silence() -> Duration {
     let test = std::env::var("CRABBOX_NOMAD_SILENCE").ok().filter(|_| cfg!(debug_assertions));
@@ -48,7 +44,6 @@ fn silence() -> Duration {
 /// An execution under way.
 pub(super) struct Talk<'a> {
     api: &'a Api,
-    begun: Instant,
     stream: SplitStream<WebSocketStream<Stream>>,
     outputs: [Output; 2],
     /// The task that sends, ended with this.
@@ -56,8 +51,6 @@ pub(super) struct Talk<'a> {
     stage: watch::Sender<Stage>,
     /// Whether there are signs of life, and at the other end a wrapper that ends all of the run without them.
     lifeline: bool,
-    /// Whether anything was heard of the command.
-    heard: bool,
 }
 
 /// One stream of output.
@@ -84,8 +77,7 @@ impl<'a> Talk<'a> {
         let mut sending = JoinSet::new();
         let (sink, progress) = (socket.sink, stage.clone());
         sending.spawn(async move { input.send(sink, &word, progress).await });
-        let begun = Instant::now();
-        Ok(Self { api, begun, stream: socket.stream, outputs, sending, stage, lifeline, heard: false })
+        Ok(Self { api, stream: socket.stream, outputs, sending, stage, lifeline })
     }
 
     /// Passes output on until the command has ended and both streams are whole. When `stop` comes first, standard
@@ -180,7 +172,6 @@ impl<'a> Talk<'a> {
             said.map_err(|error| Error::provider("the agent sent a frame that is none").cause(error))?;
         for (output, bytes) in self.outputs.iter_mut().zip([said.stdout, said.stderr]) {
             if !bytes.is_empty() {
-                self.heard = true;
                 output.push(&bytes).await?;
             }
         }
@@ -189,10 +180,6 @@ impl<'a> Talk<'a> {
 
     /// The connection ended, and no exit frame came. Whatever the close code is, that is no end of the command.
     fn broken(&self, frame: Option<&CloseFrame>, error: Option<&tungstenite::Error>) -> Error {
-        if !self.heard && error.is_none() {
-            let reason = frame.map(|frame| self.api.shown(&frame.reason)).unwrap_or_default();
-            return closed_early(&reason, self.begun.elapsed() < YOUNG);
-        }
         let how = match (frame, error) {
             (Some(frame), _) => {
                 format!("the agent closed it: {} {}", u16::from(frame.code), self.api.shown(&frame.reason))

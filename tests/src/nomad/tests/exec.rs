@@ -62,6 +62,53 @@ fn docker_does_not_and_loses_the_end_of_the_output() {
 }
 
 #[test]
+fn docker_may_say_that_an_exec_has_ended_before_it_began() {
+    let emulator = Emulator::start();
+    let id = running(&emulator, "a", "docker");
+    emulator.faults(|faults| faults.exec_early = 1);
+    let mut exec = Exec::start(&emulator, &id, &["sh", "-c", "echo lost; sleep 1000"]);
+    assert_eq!((exec.end(), &*exec.stdout), (End::Exited(0), &b""[..]));
+    // The task, the shell, and what it waits for.
+    until(|| (emulator.processes().len() == 3).then_some(()));
+    let mut exec = Exec::start(&emulator, &id, &["sh", "-c", "exit 7"]);
+    assert_eq!(exec.end(), End::Exited(7));
+}
+
+#[test]
+fn docker_never_notices_that_a_client_is_gone() {
+    let emulator = Emulator::start();
+    let id = running(&emulator, "a", "docker");
+    for script in ["echo ready; cat", "echo ready; while :; do echo tick; sleep 0.1; done"] {
+        let mut exec = Exec::start(&emulator, &id, &["sh", "-c", script]);
+        exec.expect("ready");
+        let shell = emulator.execs().last().unwrap().pid.unwrap();
+        drop(exec);
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(emulator.processes().contains(&shell), "{script}");
+    }
+    ask(&emulator, "DELETE /v1/job/a?purge=true", "");
+    until(|| emulator.processes().is_empty().then_some(()));
+}
+
+#[test]
+fn docker_says_in_the_output_that_a_program_is_not_there() {
+    let emulator = Emulator::start();
+    let id = running(&emulator, "a", "docker");
+    for (program, why) in [
+        ("nope", "executable file not found in $PATH"),
+        ("/nonexistent", "stat /nonexistent: no such file or directory"),
+        ("/etc/passwd", "permission denied"),
+    ] {
+        let mut exec = Exec::start(&emulator, &id, &[program]);
+        assert_eq!(exec.end(), End::Exited(126), "{program}");
+        let said = format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: exec: \"{program}\": {why}: unknown\r\n"
+        );
+        assert_eq!(String::from_utf8_lossy(&exec.stdout), said);
+    }
+}
+
+#[test]
 fn what_cannot_be_run_is_told_in_a_close_frame() {
     let emulator = Emulator::start();
     let id = running(&emulator, "a", "raw_exec");
