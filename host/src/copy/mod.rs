@@ -2,9 +2,9 @@
 //! its standard output.
 //!
 //! `words` says what the user's words mean. To the lease, `pack` makes the archive and `receive.sh` places what is in
-//! it. From the lease, `send.sh` makes the archive, `archive` reads it, `unpack` writes what is in it beside the
-//! destination, and `place` puts that there. A lease may send anything: what reads it believes nothing. What is
-//! promised: `docs/cli.md`, "crabbox cp", and `docs/security.md`.
+//! it; `sweep.sh` removes what a killed copy has staged there. From the lease, `send.sh` makes the archive, `archive`
+//! reads it, `unpack` writes what is in it beside the destination, and `place` puts that there. A lease may send
+//! anything: what reads it believes nothing. What is promised: `docs/cli.md`, "crabbox cp", and `docs/security.md`.
 
 mod archive;
 mod pack;
@@ -17,7 +17,7 @@ mod words;
 
 pub(crate) use pack::{Pack, Source};
 pub(crate) use place::{Landing, Stage};
-pub(crate) use scripts::{Sending, receive_script, send_script};
+pub(crate) use scripts::{Sending, receive_script, send_script, sweep_script};
 pub(crate) use unpack::{Unpacked, unpack};
 pub(crate) use words::{Copy, Remote, lease_in};
 

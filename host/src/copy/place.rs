@@ -53,6 +53,11 @@ impl Landing {
         }
     }
 
+    /// Where a run stages what comes.
+    pub(crate) fn stage(&self, run: &RunId) -> PathBuf {
+        self.directory.join(format!(".crabbox-cp-{run}"))
+    }
+
     /// Where something goes that is called `name`; what is in a directory has none.
     fn place(&self, name: Option<&OsStr>) -> PathBuf {
         match self.name.as_deref().or(name) {
@@ -73,7 +78,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// Makes it.
     pub(crate) fn make(landing: Landing, run: &RunId) -> Result<Self> {
-        let path = landing.directory.join(format!(".crabbox-cp-{run}"));
+        let path = landing.stage(run);
         let failed = |error: io::Error| {
             copy_error(format!("cannot write to `{}`", shown(&landing.directory))).cause(error)
         };

@@ -1,7 +1,8 @@
 # Places the members of the archive that comes on standard input. The directory is the lease's root, and a path that
 # is not absolute is below ws/ in it.
 #
-# Before: record.sh; cbx_to     where to: a directory that is there, or the name of what is copied
+# Before: record.sh, look.sh and sweep.sh
+#         cbx_to                where to: a directory that is there, or the name of what is copied
 #         cbx_parent, cbx_name  that, taken apart
 #         cbx_must              not empty when it has to be a directory that is there
 #         cbx_file              the archive, in the lease's root, when it is not on standard input
@@ -14,7 +15,7 @@ LC_ALL=C
 export LC_ALL
 cbx_stage=
 cbx_end() {
-  cd / && { [ -z "$cbx_stage" ] || rm -rf "$cbx_stage"; }
+  cd / && { [ -z "$cbx_stage" ] || { rm -rf "$cbx_stage" && rm -f "$cbx_note"; }; }
   rm -f "$cbx_record"
   [ -z "$cbx_file" ] || rm -f "$cbx_file"
 }
@@ -25,8 +26,10 @@ cbx_fail() {
   exit 1
 }
 [ -z "$cbx_file" ] || cbx_file=$PWD/$cbx_file
+[ -d .crabbox/cp ] || mkdir .crabbox/cp || exit
+cbx_note=$PWD/.crabbox/cp/$cbx_run.at
 # What a host that died has put here and never asked for.
-[ ! -d .crabbox/cp ] || [ -L .crabbox/cp ] || find .crabbox/cp -type f -mtime +1 -exec rm -f {} +
+find .crabbox/cp -type f ! -name '*.at' -mtime +1 -exec rm -f {} +
 [ -d ws ] || mkdir ws || exit
 cd ws || exit
 cbx_lacks=
@@ -42,7 +45,11 @@ if [ ! -d "$cbx_to" ]; then
   [ -d "$cbx_dir" ] || cbx_fail "no such directory on the lease: ${cbx_dir#./}"
 fi
 case $cbx_dir in /*) ;; *) cbx_dir=$PWD/$cbx_dir ;; esac
-mkdir -m 700 "$cbx_dir/.crabbox-cp-$cbx_run" || cbx_fail "cannot write on the lease to ${cbx_dir#"$PWD/./"}"
+printf %s "$cbx_dir" >"$cbx_note" || exit
+mkdir -m 700 "$cbx_dir/.crabbox-cp-$cbx_run" || {
+  rm -f "$cbx_note"
+  cbx_fail "cannot write on the lease to ${cbx_dir#"$PWD/./"}"
+}
 cbx_stage=$cbx_dir/.crabbox-cp-$cbx_run
 [ -z "$cbx_file" ] || exec <"$cbx_file" || cbx_fail "what was put on the lease is gone"
 # Everything gets the lease's own time: what was built from the old files is older then.

@@ -6,9 +6,10 @@ use crabbox_protocol::RunId;
 
 use super::pack::Late;
 use super::words::Remote;
-use crate::remote::Script;
+use crate::remote::{LOOK, Script};
 
 const RECEIVE: &str = include_str!("receive.sh");
+const SWEEP: &str = include_str!("sweep.sh");
 const SEND: &str = include_str!("send.sh");
 
 /// How a path of the lease goes to standard output.
@@ -50,6 +51,14 @@ pub(crate) fn send_script(root: Option<&str>, run: &RunId, from: &Remote, how: S
     script.finish()
 }
 
+/// The script that removes what killed copies have staged.
+pub(crate) fn sweep_script(root: Option<&str>) -> Vec<u8> {
+    let mut script = Script::new(root);
+    script.source(LOOK);
+    script.source(SWEEP);
+    script.finish()
+}
+
 /// The script that places what follows on its standard input, or what was put into `file`, at a path of the lease.
 /// `names` are what the copies are called if that is a directory; `late` are directories below them that nobody may
 /// write to, with their modes.
@@ -70,6 +79,8 @@ pub(crate) fn receive_script(
     script.assign("cbx_must", flag(spot.directory || names.len() > 1));
     script.assign("cbx_file", file.unwrap_or_default().as_ref());
     script.record(run);
+    script.source(LOOK);
+    script.source(SWEEP);
     script.source(RECEIVE);
     let each = |script: &mut Script, command: &str| {
         for (n, name) in names.iter().enumerate() {

@@ -1,7 +1,9 @@
 //! The private directory of a run: its lock, its input, its pipes. Gone when the run is over.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,9 @@ use super::lock::LockFile;
 use crate::error::{Error, Result};
 use crate::fault::{Fault, pass};
 use crate::paths::{Paths, private_dir};
+
+/// Names the directory of the run's own that is elsewhere.
+const ELSEWHERE: &str = "elsewhere";
 
 /// `runs/RUNID/` in the state directory, 0700. Its `lock` is held for as long as the run may be alive.
 #[derive(Debug)]
@@ -66,6 +71,26 @@ impl RunDir {
         file.map_err(|error| Error::failure("cannot hand the lock of the run over").cause(error))
     }
 
+    /// Notes that a directory elsewhere, whose name ends with the run's id, belongs to the run. It goes with the run:
+    /// also when it was made and the host died, as soon as somebody takes over.
+    pub(crate) fn owns(&self, directory: &Path) -> Result<()> {
+        let noted = std::path::absolute(directory)
+            .and_then(|path| fs::write(self.path.join(ELSEWHERE), path.as_os_str().as_bytes()));
+        noted.map_err(|error| {
+            Error::failure(format!("cannot write to `{}`", self.path.display())).cause(error)
+        })
+    }
+
+    /// Removes the directory that is elsewhere.
+    fn remove_elsewhere(&self) {
+        let Ok(noted) = fs::read(self.path.join(ELSEWHERE)) else { return };
+        let directory = PathBuf::from(OsString::from_vec(noted));
+        let name = directory.file_name().map(OsStr::as_bytes).unwrap_or_default();
+        if name.ends_with(self.id.as_str().as_bytes()) {
+            let _ = remove(&directory);
+        }
+    }
+
     /// Removes a file that nobody needs any more.
     pub(crate) fn discard(&self, file: &FileRef) {
         let _ = fs::remove_file(&file.path);
@@ -100,6 +125,7 @@ pub(crate) fn file_at(
 
 impl Drop for RunDir {
     fn drop(&mut self) {
+        self.remove_elsewhere();
         // The lock goes last: until then nobody takes the rest for an abandoned run's.
         if let Ok(entries) = fs::read_dir(&self.path) {
             for entry in entries.flatten().filter(|entry| entry.file_name() != "lock") {
@@ -190,5 +216,35 @@ mod tests {
         remove(&scratch).unwrap();
         assert!(!scratch.exists() && other.join("kept").exists());
         assert_eq!(fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o550);
+    }
+
+    #[test]
+    fn what_a_run_owns_elsewhere_goes_with_it_and_nothing_else_does() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let paths = Paths { state: at("state"), cache: at("cache"), config: at("config") };
+        let owned = |name: &str| {
+            let id: RunId = "run_000000000001".parse().unwrap();
+            let run = RunDir::create(&paths, id).unwrap();
+            let directory = at(&name.replace("ID", run.id().as_str()));
+            fs::create_dir_all(directory.join("part")).unwrap();
+            run.owns(&directory).unwrap();
+            (run, directory)
+        };
+        let (run, directory) = owned("stage-ID");
+        drop(run);
+        assert!(!directory.exists());
+        // Its host dies, and somebody takes over.
+        let (mut run, directory) = owned("stage-ID");
+        let id = run.id().clone();
+        run.lock = None;
+        std::mem::forget(run);
+        assert!(directory.exists());
+        drop(RunDir::take_over(&paths, id).unwrap().unwrap());
+        assert!(!directory.exists());
+        // What another name is noted for is not ours to remove.
+        let (run, directory) = owned("of-others");
+        drop(run);
+        assert!(directory.exists());
     }
 }

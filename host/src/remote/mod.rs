@@ -14,7 +14,8 @@ use crabbox_protocol::RunId;
 const LOADER: &str = include_str!("loader.sh");
 const RECORD: &str = include_str!("record.sh");
 const WRAP: &str = include_str!("wrap.sh");
-const LOOK: &str = include_str!("look.sh");
+/// Tells what is alive of a run.
+pub(crate) const LOOK: &str = include_str!("look.sh");
 const LIFELINE: &str = include_str!("lifeline.sh");
 const KILL: &str = include_str!("kill.sh");
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crabbox_protocol::records::Claim;
 use crabbox_protocol::{CancelReason, Remote as End, RunId};
@@ -15,7 +16,8 @@ use super::held::{AskError, Held};
 use super::script::Said;
 use super::sync::most;
 use crate::copy::{
-    Copy, Landing, Pack, Remote, Sending, Source, Stage, copy_error, receive_script, send_script, unpack,
+    Copy, Landing, Pack, Remote, Sending, Source, Stage, copy_error, receive_script, send_script,
+    sweep_script, unpack,
 };
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -25,6 +27,9 @@ use crate::output::{foreign, human, say, warn};
 use crate::progress::{Progress, shown_while};
 use crate::provider::{Delivered, Interrupts, ProviderError, Relay};
 use crate::sync::unwritable;
+
+/// How long removing what a copy has staged may take.
+const SWEEPING: Duration = Duration::from_secs(10);
 
 /// How much is read at once.
 const READ: usize = 256 * 1024;
@@ -51,7 +56,9 @@ pub(crate) async fn copy(host: &Host, chosen: Chosen, claim: &Claim, what: Copy)
         }
         Copy::Down { from, to } => {
             let landing = Landing::of(&to, from.len() > 1)?;
-            let stage = Stage::make(landing, &new_run_id()?)?;
+            let run = RunDir::create(&host.paths, new_run_id()?)?;
+            run.owns(&landing.stage(run.id()))?;
+            let stage = Stage::make(landing, run.id())?;
             down(host, chosen, claim, &from, stage, &mut interrupts).await
         }
         Copy::Out { from } => out(host, chosen, claim, &from, &mut interrupts).await,
@@ -223,7 +230,22 @@ impl Held<'_> {
                 () = beat => Err(AskError::Host(Error::failure("the heartbeat ended"))),
             }
         };
-        self.ended(&run, said, interrupts).await
+        let cut = matches!(said, Err(AskError::Provider(_)));
+        let said = self.ended(&run, said, interrupts).await;
+        // If it had no time to remove what it staged. Where it may still be at work, that is left to the next copy.
+        if cut && !self.claim.runs.contains_key(&run) {
+            let _ = self.sweep(interrupts).await;
+        }
+        said
+    }
+
+    /// Removes what killed copies have staged on the lease.
+    async fn sweep(&mut self, interrupts: &mut Interrupts) -> Result<()> {
+        let directory = RunDir::create(&self.host.paths, new_run_id()?)?;
+        let script = sweep_script(self.claim.lease.root.as_deref());
+        let script = directory.file("script", |out| out.write_all(&script))?;
+        self.script(&directory, script, SWEEPING, interrupts, &mut |_| ()).await?;
+        Ok(())
     }
 
     /// Fetches what is at a path into a part of the stage.

@@ -1,6 +1,6 @@
 //! Copies that are interrupted, and hosts that die while they copy.
 
-use std::fs;
+use std::fs::{self, DirEntry};
 
 use crabbox_tests::{tool, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
@@ -67,13 +67,9 @@ fn a_host_that_dies_leaves_what_was_there_and_the_lease_can_be_used() {
             goes_on(&demo.world);
             assert_eq!(fs::read(demo.here("here")).unwrap(), b"older", "{:?}", demo.plugin);
             assert_eq!(fs::read(demo.ws("there")).unwrap(), b"hello\n", "{:?}", demo.plugin);
-            // What was staged here is named after what it is, and nobody else's.
-            for entry in fs::read_dir(demo.world.repo()).unwrap().flatten() {
-                if entry.file_name().to_string_lossy().starts_with(".crabbox-cp-") {
-                    fs::remove_dir_all(entry.path()).unwrap();
-                }
-            }
         }
+        let staged = |entry: DirEntry| entry.file_name().to_string_lossy().starts_with(".crabbox-cp-");
+        assert!(fs::read_dir(demo.world.repo()).unwrap().flatten().any(staged), "{:?}", demo.plugin);
         demo.cp(&["large", "demo:there"]);
         demo.cp(&["demo:there", "here"]);
         assert!(fs::read(demo.here("here")).unwrap() == noise(1_000_000), "{:?}", demo.plugin);

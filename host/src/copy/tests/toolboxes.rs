@@ -3,7 +3,10 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::*;
 use crate::testing::{TOOLBOXES, Toolbox, toolbox};
@@ -45,12 +48,16 @@ impl Lease {
         self.root().join("ws").join(path)
     }
 
-    fn run(&self, input: &[u8]) -> Output {
+    fn start(&self) -> Child {
         use std::os::unix::process::CommandExt;
         let argv = crate::remote::argv();
         let mut child = self.toolbox.command(&self.root());
         let child = child.args(&argv[1..]).process_group(0).stdin(Stdio::piped());
-        let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn run(&self, input: &[u8]) -> Output {
+        let mut child = self.start();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_owned();
         let writer = std::thread::spawn(move || {
@@ -243,4 +250,58 @@ fn an_archive_that_is_cut_short_changes_nothing_on_the_lease() {
         }
         placed(name, &lease.run(&[script, archive].concat()));
     });
+}
+
+#[test]
+fn what_a_killed_copy_has_staged_is_removed_by_the_next_one_and_what_a_live_one_has_is_not() {
+    each_toolbox(|name, lease| {
+        fs::write(lease.here("file"), vec![7; 20_000]).unwrap();
+        let pack = Pack::look(&[Source::of(lease.here("file"))]).unwrap();
+        // A copy of which half has come.
+        let begin = |run: &str, to: &str| {
+            let directory = lease.ws(to);
+            fs::create_dir(&directory).unwrap();
+            let run: RunId = run.parse().unwrap();
+            let script = receive_script(None, &run, &remote(to), &[None], &pack.late, None);
+            let mut input = script.clone();
+            pack.write(&mut input, &mut |_| ()).unwrap();
+            let mut child = lease.start();
+            child.stdin.as_mut().unwrap().write_all(&input[..script.len() + 15_000]).unwrap();
+            let stage = directory.join(format!(".crabbox-cp-{run}"));
+            until(|| stage.join("0").exists());
+            (child, stage)
+        };
+        let again = || {
+            let mut input = receive_script(None, &run_id(), &remote("new"), &[None], &pack.late, None);
+            pack.write(&mut input, &mut |_| ()).unwrap();
+            let mut child = lease.start();
+            child.stdin.take().unwrap().write_all(&input).unwrap();
+            placed(name, &child.wait_with_output().unwrap());
+        };
+        let (mut killed, left) = begin("run_000000000001", "odd name\n");
+        let (mut alive, staged) = begin("run_000000000002", "other");
+        kill_process_group(Pid::from_child(&killed), Signal::KILL).unwrap();
+        killed.wait().unwrap();
+        assert!(left.exists(), "{name}");
+        // What it has started takes a moment to die.
+        until(|| {
+            again();
+            !left.exists()
+        });
+        assert!(staged.join("0").exists(), "{name}");
+        drop(alive.stdin.take());
+        fails(name, &alive.wait_with_output().unwrap(), "cannot unpack on the lease");
+        assert!(!staged.exists(), "{name}");
+        for directory in [".crabbox/cp", ".crabbox/runs"] {
+            assert_eq!(fs::read_dir(lease.root().join(directory)).unwrap().count(), 0, "{name}: {directory}");
+        }
+    });
+}
+
+fn until(mut is: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is() {
+        assert!(Instant::now() < end, "waited for too long");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
