@@ -230,10 +230,10 @@ impl Held<'_> {
                 () = beat => Err(AskError::Host(Error::failure("the heartbeat ended"))),
             }
         };
-        let cut = matches!(said, Err(AskError::Provider(_)));
+        let by_itself = matches!(&said, Ok(Said { code: Some(0 | 1), .. }) | Err(AskError::Host(_)));
         let said = self.ended(&run, said, interrupts).await;
-        // If it had no time to remove what it staged. Where it may still be at work, that is left to the next copy.
-        if cut && !self.claim.runs.contains_key(&run) {
+        // It may have had no time to remove what it staged. While it may be at work, that is left to the next copy.
+        if !by_itself && !self.claim.runs.contains_key(&run) {
             let _ = self.sweep(interrupts).await;
         }
         said
@@ -241,6 +241,8 @@ impl Held<'_> {
 
     /// Removes what killed copies have staged on the lease.
     async fn sweep(&mut self, interrupts: &mut Interrupts) -> Result<()> {
+        // A session that was told to cancel may be over.
+        self.restart().await;
         let directory = RunDir::create(&self.host.paths, new_run_id()?)?;
         let script = sweep_script(self.claim.lease.root.as_deref());
         let script = directory.file("script", |out| out.write_all(&script))?;
