@@ -142,7 +142,8 @@ const LINES: &[Line] = &[
         &["a template must contain every mark"]),
     (30, "what a template may not be", &[
         (TEMPLATE, &["a_template_that_cannot_be_a_lease_is_refused_before_anything_is_asked"]),
-        (JOB, &["a_template_that_contradicts_is_refused"])], &[]),
+        (JOB, &["a_template_that_contradicts_is_refused"]),
+        (ENDING, &["a_job_that_is_taken_and_not_scheduled_is_no_lease"])], &[]),
     (31, "evaluations", &[
         (READY, &["an_evaluation_that_fails_is_told_with_what_the_scheduler_said", "an_evaluation_of_which_nothing_is_said_is_an_error",
             "a_scheduler_that_does_not_look_is_waited_for_as_long_as_was_said", "an_evaluation_that_waits_for_room_is_no_failure"])], &[]),
@@ -161,7 +162,8 @@ const LINES: &[Line] = &[
         (READY, &["a_task_that_cannot_start_is_told_with_the_drivers_words", "a_lease_for_which_there_is_no_room_fails_with_the_reasons",
             "a_task_that_takes_too_long_to_start_is_told_with_what_happened_last",
             "a_template_that_fails_over_is_waited_for_until_its_replacement_runs"]),
-        (ALLOCATIONS, &["one_that_is_over_is_not_the_end_while_another_is_to_come", "a_failure_is_told_with_what_happened_last"])], &[]),
+        (ALLOCATIONS, &["one_that_is_over_is_not_the_end_while_another_is_to_come", "a_failure_is_told_with_what_happened_last"]),
+        (PROTOCOL, &["a_failure_is_waited_on_for_a_moment_where_the_job_may_replace_it"])], &[]),
     (38, "a lease that comes to nothing", &[
         (READY, &["an_evaluation_that_fails_is_told_with_what_the_scheduler_said", "a_task_that_cannot_start_is_told_with_the_drivers_words"]),
         (ENDING, &["a_lease_that_comes_to_nothing_is_not_taken_from_whoever_has_it_now"])], &[]),
@@ -284,7 +286,8 @@ const LINES: &[Line] = &[
     (77, "doctor: classes", &[(DOCTOR, &["an_agent_that_cannot_be_asked_has_a_class"])],
         &["`doctor` has a class for every status"]),
     (78, "doctor: what a token may not see", &[
-        (DOCTOR, &["a_token_that_holds_just_enough_is_enough", "what_a_token_lacks_is_named_and_what_the_driver_does_not_need_is_not"]),
+        (DOCTOR, &["a_token_that_holds_just_enough_is_enough", "what_a_token_lacks_is_named_and_what_the_driver_does_not_need_is_not",
+            "what_is_allowed_without_a_token_is_not_the_tokens", "the_policies_of_a_tokens_roles_are_its_own"]),
         ("tests/e2e/nomad/tokens.rs", &["what_doctor_says_of_a_token_is_what_happens"])], &[]),
     (79, "tests on a real cluster", &[
         ("tests/src/nomad/cluster/tests.rs", &["a_job_runs_and_goes_on_every_cluster", "an_address_is_read_only_where_nothing_is_left_out"])],

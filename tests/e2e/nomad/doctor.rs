@@ -184,9 +184,45 @@ fn who_has_no_token_may_be_allowed_all_the_same() {
     let acl = Acl { anonymous: Grants::on_default(ENOUGH), ..Acl::default() };
     let site = Site::with(Options { acl: Some(acl), ..Options::default() });
     let report = Report::of(&site, None);
-    report.says("token", "ok", "anonymous", &["NOMAD_TOKEN is not set"]).says("leases", "ok", "", &[]);
+    report
+        .says("token", "ok", "anonymous", &["NOMAD_TOKEN is not set"])
+        .says("capabilities", "ok", "", &["whoever has no token holds submit-job"])
+        .says("leases", "ok", "", &[]);
     site.world.ok(&["run", "--", "true"]);
     site.nothing_is_left();
+    let acl = Acl { anonymous: Grants::on_default(&["read-job"]), ..Acl::default() };
+    let site = Site::with(Options { acl: Some(acl), ..Options::default() });
+    let report = Report::of(&site, None);
+    report.says(
+        "capabilities",
+        "fail",
+        "capability",
+        &["whoever has no token lacks submit-job, list-jobs, alloc"],
+    );
+}
+
+/// Nomad allows to a token what its own policies hold, and nothing of what it allows without one.
+#[test]
+fn what_is_allowed_without_a_token_is_not_the_tokens() {
+    let few = Grants::on_default(&["submit-job", "read-job", "list-jobs"]);
+    let acl = Acl { anonymous: Grants::on_default(ENOUGH), ..Acl::new().token(TOKEN, few) };
+    let site = Site::with(Options { acl: Some(acl), ..Options::default() });
+    let report = Report::of(&site, Some(TOKEN));
+    report.says("capabilities", "fail", "capability", &["the token lacks alloc-exec, alloc-node-exec in"]);
+    let (code, _, stderr) = ended(site.crabbox(&["run", "--", "true"]).env("NOMAD_TOKEN", TOKEN));
+    assert_eq!(code, 3, "{stderr}");
+    site.nothing_is_left();
+}
+
+#[test]
+fn the_policies_of_a_tokens_roles_are_its_own() {
+    let site = guarded(Grants::on_default(ENOUGH));
+    // Of a token by a role, itself names no policies.
+    let body =
+        json!({"AccessorID": "0", "Type": "client", "Policies": [], "Roles": [{"ID": "0", "Name": "r"}]});
+    let effect = Effect::Answer { status: 200, headers: Vec::new(), body: body.to_string() };
+    site.agent.rule(Rule::new("/v1/acl/token/self", effect));
+    Report::of(&site, Some(TOKEN)).says("capabilities", "ok", "", &["the token holds submit-job"]);
 }
 
 #[test]

@@ -88,6 +88,18 @@ fn ctrl_c_while_a_lease_is_made_takes_its_job_back() {
 }
 
 #[test]
+fn a_job_that_is_taken_and_not_scheduled_is_no_lease() {
+    let site = Site::new();
+    let body = json!({"EvalID": "", "EvalCreateIndex": 0, "JobModifyIndex": 7, "Warnings": ""}).to_string();
+    let effect = Effect::Answer { status: 200, headers: Vec::new(), body };
+    site.agent.rule(Rule::new("/v1/jobs", effect).method("PUT"));
+    let (code, _, stderr) = crabbox_tests::ended(soon(&mut site.crabbox(&["warmup"])));
+    assert_eq!(code, 2, "{stderr}");
+    assert_has(&stderr, &["Nomad took the job crabbox-", "and schedules nothing"]);
+    cleaned(&site);
+}
+
+#[test]
 fn an_agent_that_says_nothing_does_not_hold_the_user() {
     let site = Site::new();
     site.warm();

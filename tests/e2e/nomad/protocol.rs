@@ -2,7 +2,7 @@
 
 use crabbox_provider_kit::testing::Plugin;
 use crabbox_tests::binary;
-use crabbox_tests::nomad::{Emulator, Options};
+use crabbox_tests::nomad::{Effect, Emulator, Options, Rule};
 use serde_json::{Value, json};
 
 /// The provider of an agent, configured.
@@ -196,4 +196,25 @@ fn a_cancelled_command_is_answered_for_when_it_ends_and_not_waited_for_without_s
         }
     }
     talk.over();
+}
+
+/// That another is to come, Nomad says a moment after it has said that an allocation failed.
+#[test]
+fn a_failure_is_waited_on_for_a_moment_where_the_job_may_replace_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let template = directory.path().join("job.json");
+    let job = json!({"Datacenters": ["*"], "TaskGroups": [{"Name": "crabbox",
+        "Tasks": [{"Name": "crabbox", "Driver": "raw_exec", "Resources": {"CPU": 50, "MemoryMB": 20},
+            "Config": {"command": "/bin/sh", "args": ["-c", "sleep 3600"]}}]}]});
+    std::fs::write(&template, job.to_string()).unwrap();
+    for (settings, waits) in [(json!({"jobspecTemplate": template}), true), (json!({}), false)] {
+        let mut talk = Talk::with(settings);
+        let failed = json!([{"ID": "11111111-2222-3333-4444-555555555555", "JobID": "crabbox-0123456789ab",
+            "TaskGroup": "crabbox", "DesiredStatus": "run", "ClientStatus": "failed"}]);
+        let effect = Effect::Answer { status: 200, headers: Vec::new(), body: failed.to_string() };
+        talk.agent.rule(Rule::new("/allocations", effect).times(1));
+        let outcome = talk.plugin.call("acquire", acquire()).outcome.unwrap();
+        assert_eq!(outcome.is_ok(), waits, "{outcome:?}");
+        talk.over();
+    }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::acl::Caller;
 use super::answer::{Answer, Answered};
 use super::nodes;
+use super::options::Grants;
 use super::server::Call;
 
 /// Everything that is not about jobs, evaluations and allocations.
@@ -170,26 +171,32 @@ fn policies(call: &Call, path: &str) -> Answered {
         Caller::Unknown => return Err(Answer::permission_denied()),
         Caller::Known(grants) => grants,
     };
-    let stub = json!({ "CreateIndex": 9, "Description": "", "Hash": "", "JobACL": null, "ModifyIndex": 9, "Name": POLICY });
+    let stub = |name: &str| json!({ "CreateIndex": 9, "Description": "", "Hash": "", "JobACL": null, "ModifyIndex": 9, "Name": name });
+    let anonymous = call.agent.options.acl.as_ref().map(|acl| &acl.anonymous);
+    let anonymous = anonymous.filter(|grants| !grants.namespaces.is_empty());
     let own = call.request.token().is_some() && !grants.management;
     match path.strip_prefix("/v1/acl/").unwrap_or_default() {
         "bootstrap" => Err(Answer::error(400, "ACL bootstrap already done (reset index: 8)")),
-        "policies" => Ok(Answer::json(&own.then_some(stub).into_iter().collect()).read_at(9)),
-        "policy/emulated" if own => {
-            let namespaces: Value = (grants.namespaces.iter())
-                .map(|(name, all)| json!({ "Capabilities": all, "Name": name, "Policy": "", "Variables": null }))
-                .collect();
-            let read = |allowed: bool| if allowed { json!({ "Policy": "read" }) } else { Value::Null };
-            let mut policy = stub;
-            policy["Rules"] = json!("");
-            policy["RulesJSON"] = json!({ "Agent": read(grants.agent_read), "ExtraKeysHCL": null, "HostVolumes": null,
-                "Namespaces": namespaces, "Node": read(grants.node_read), "NodePools": null, "Operator": null,
-                "Plugin": null, "Quota": null, "Raw": "" });
-            Ok(Answer::json(&policy).read_at(9))
-        }
+        "policies" => Ok(Answer::json(&own.then(|| stub(POLICY)).into_iter().collect()).read_at(9)),
+        "policy/emulated" if own => policy(stub(POLICY), grants),
+        // Everybody may read it, also who has a token, though it allows nothing to him.
+        "policy/anonymous" if anonymous.is_some() => policy(stub("anonymous"), anonymous.unwrap_or(grants)),
         other if grants.management && other.starts_with("policy/") => {
             Err(Answer::error(404, "ACL policy not found"))
         }
         _ => Err(Answer::permission_denied()),
     }
+}
+
+/// A policy that allows this.
+fn policy(mut policy: Value, grants: &Grants) -> Answered {
+    let namespaces: Value = (grants.namespaces.iter())
+        .map(|(name, all)| json!({ "Capabilities": all, "Name": name, "Policy": "", "Variables": null }))
+        .collect();
+    let read = |allowed: bool| if allowed { json!({ "Policy": "read" }) } else { Value::Null };
+    policy["Rules"] = json!("");
+    policy["RulesJSON"] = json!({ "Agent": read(grants.agent_read), "ExtraKeysHCL": null, "HostVolumes": null,
+                "Namespaces": namespaces, "Node": read(grants.node_read), "NodePools": null, "Operator": null,
+                "Plugin": null, "Quota": null, "Raw": "" });
+    Ok(Answer::json(&policy).read_at(9))
 }

@@ -27,18 +27,23 @@ impl Nomad {
         if token.r#type == "management" {
             return check(NAME, CheckStatus::Ok, "the token is a management token, which may do everything");
         }
-        // With a token, these are its own policies, those of its roles among them.
-        let mut names: BTreeSet<String> = BTreeSet::from(["anonymous".to_owned()]);
-        match self.api.ask::<Vec<PolicyRow>>("/v1/acl/policies").await {
-            Ok(Ok(rows)) => names.extend(rows.into_iter().map(|row| row.name)),
-            Ok(Err(_)) => names.extend(token.policies.iter().cloned()),
-            Err(error) => return failed(NAME, error),
+        let who = if self.api.has_token() { "the token" } else { "whoever has no token" };
+        let mut names = BTreeSet::new();
+        if self.api.has_token() {
+            // Its own policies, those of its roles among them. What is allowed without a token is not its (seen).
+            match self.api.ask::<Vec<PolicyRow>>("/v1/acl/policies").await {
+                Ok(Ok(rows)) => names.extend(rows.into_iter().map(|row| row.name)),
+                Ok(Err(_)) => names.extend(token.policies.iter().cloned()),
+                Err(error) => return failed(NAME, error),
+            }
+        } else {
+            names.insert("anonymous".to_owned());
         }
         let mut rules = Vec::new();
         for name in &names {
             match self.api.ask::<Policy>(&format!("/v1/acl/policy/{}", segment(name))).await {
                 Ok(Ok(policy)) => rules.extend(policy.rules_json.namespaces),
-                // `anonymous` need not exist.
+                // `anonymous` need not exist, nor what a role names.
                 Ok(Err(_)) => {}
                 Err(error) => return failed(NAME, error),
             }
@@ -46,10 +51,10 @@ impl Nomad {
         let held = held(&rules, &self.settings.namespace);
         let missing: Vec<_> = needed.iter().filter(|name| !held.contains(**name)).copied().collect();
         match missing.is_empty() {
-            true => check(NAME, CheckStatus::Ok, format!("the token holds {}", needed.join(", "))),
+            true => check(NAME, CheckStatus::Ok, format!("{who} holds {}", needed.join(", "))),
             false => {
                 let missing = missing.join(", ");
-                let message = format!("the token lacks {missing} in namespace `{}`", self.settings.namespace);
+                let message = format!("{who} lacks {missing} in namespace `{}`", self.settings.namespace);
                 let row = check(NAME, CheckStatus::Fail, message);
                 detailed(
                     hinted(row, "capability", "docs/providers/nomad.md has a policy that holds them"),

@@ -169,6 +169,8 @@ fn a_template_is_completed_with_whose_it_is() {
     assert_eq!((&job["Name"], &job["Namespace"]), (&json!("crabbox-5f3a9c0e71b2"), &json!("default")));
     assert_eq!(job["TaskGroups"][0]["Tasks"][0]["Env"]["E"], "2026-01-02T03:04:05Z");
     assert_eq!(job["TaskGroups"][0]["Tasks"][1].get("Meta"), None);
+    let placed = from_template(TEMPLATE, json!({"region": "eu", "namespace": "team"})).unwrap();
+    assert_eq!((&placed["Region"], &placed["Namespace"]), (&json!("eu"), &json!("team")));
     // The job without the object around it, and with hardly anything in it.
     let bare = r#"{"TaskGroups":[{"Tasks":[{"Name":"crabbox"}]}]}"#;
     Identity::of(&lease(), &settings)
@@ -218,11 +220,13 @@ fn a_template_that_contradicts_is_refused() {
         ("/Job/Type", json!("system"), "`system`"),
         ("/Job/Periodic", json!({}), "`Periodic`"),
         ("/Job/ParameterizedJob", json!({}), "`ParameterizedJob`"),
+        ("/Job/Multiregion", json!({}), "`Multiregion`"),
         ("/Job/Meta", json!({"crabbox.lease_id": "cbx_000000000000"}), "`crabbox.lease_id`"),
         ("/Job/Meta", json!("x"), "`Meta`"),
         ("/Job/TaskGroups", json!([]), "no task `crabbox`"),
         (&format!("{group}/Tasks/0/Driver"), json!("raw_exec"), "`Driver`"),
         (&format!("{group}/Count"), json!(2), "2 instances"),
+        (&format!("{group}/Count"), json!(0), "0 instances"),
         (&format!("{group}/Tasks/1"), json!({"Name": "crabbox"}), "2 tasks"),
         (&format!("{group}/Tasks/0/Name"), json!("other"), "no task `crabbox`"),
         (&format!("{group}/Tasks/0/Meta"), json!({"crabbox.scope": "x"}), "`crabbox.scope`"),
@@ -230,6 +234,8 @@ fn a_template_that_contradicts_is_refused() {
         let said = with(&[(pointer, value)]).unwrap_err();
         assert!(said.contains(says), "{pointer}: {said}");
     }
+    let elsewhere = from_template(r#"{"Region":"us","TaskGroups":[]}"#, json!({"region": "eu"})).unwrap_err();
+    assert!(elsewhere.contains("has `Region` \"us\""), "{elsewhere}");
     for (text, says) in [
         ("{{.Jobid}}", "`{{.Jobid}}`"),
         ("[]", "not a job"),
