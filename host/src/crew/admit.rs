@@ -3,7 +3,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::policy::{Control, Standing, is_opted_in, rows};
+use super::policy::{Control, Owners, Standing, besides, is_opted_in, rows};
 use crate::config::Env;
 use crate::error::Result;
 use crate::output::{say, warn};
@@ -24,7 +24,8 @@ pub(crate) async fn admit(env: &Env, crew: &str, tag: &str, writing: &AtomicBool
         warn(format!(
             "{why}; members of crew {crew} may not reach each other before these rows are in the policy"
         ));
-        rows(tag).iter().for_each(|row| say(format!("  {row}")));
+        let owners = Owners::of(env);
+        rows(tag, owners).into_iter().chain(besides(tag, owners)).for_each(|row| say(format!("  {row}")));
     };
     if !is_opted_in(env)? {
         match control.look(tag).await {

@@ -12,8 +12,9 @@ cbx_fail() {
 }
 
 # The lines `ADDRESS NAME.cbx` of a status, which is JSON of any shape: https://pkg.go.dev/tailscale.com/ipn/ipnstate.
-# Fails unless all of it can be read, and the tailnet is up. Of nodes with one name those that are offline are left out,
-# unless all are: a machine that was made anew leaves its old node behind. This machine is never offline.
+# Fails unless all of it can be read, and the tailnet is up. Of nodes with one name those that are offline or expired are
+# left out, unless all are: a machine that was made anew leaves its old node behind. One that has expired may be said to
+# be online, and is not let in. This machine is neither.
 #
 # A record ends with a comma, so that none is long: some awks take the square of a line's length. In the C locale a
 # character is a byte.
@@ -26,7 +27,8 @@ cbx_read() {
     function value(text, is_string) {
       if (want != "value" && want != "value or ]") fail()
       if (depth == 1 && is_string && key[1] == "BackendState") state = text
-      if (node == 3 && depth == 3 && !is_string && key[3] == "Online") offline = text == "false"
+      if (node == 3 && depth == 3 && !is_string && key[3] == "Online" && text == "false") away = 1
+      if (node == 3 && depth == 3 && !is_string && key[3] == "Expired" && text == "true") away = 1
       if (node && depth == node && is_string && key[node] == "HostName") host = text
       if (node && depth == node + 1 && is_string && kind[depth] == "[") {
         if (key[node] == "Tags" && text == tag) tagged = 1
@@ -42,7 +44,7 @@ cbx_read() {
       want = what == "{" ? "key or }" : "value or ]"
       if (what == "{" && (depth == 2 && key[1] == "Self" || depth == 3 && key[1] == "Peer" && kind[2] == "{")) {
         node = depth
-        host = address = tagged = offline = ""
+        host = address = tagged = away = ""
       }
     }
     function close_with(what) {
@@ -62,8 +64,8 @@ cbx_read() {
       seen[address] = 1
       lines[++count] = address " " host ".cbx"
       name[count] = tolower(host)
-      dead[count] = offline
-      if (!offline) alive[name[count]] = 1
+      dead[count] = away
+      if (!away) alive[name[count]] = 1
     }
     function is_address(text, parts, n) {
       if (text !~ /^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$/) return 0

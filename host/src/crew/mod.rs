@@ -31,7 +31,9 @@ pub(crate) use ask::AT_ONCE;
 pub(crate) use matrix::{Matrix, matrix};
 pub(crate) use name::{crew_name, label, ports};
 pub(crate) use peers::{Share, members, of_crew, peers, render};
-pub(crate) use policy::{Control, MAYBE_WRITTEN, Standing, control_url, is_opted_in, rows as policy_rows};
+pub(crate) use policy::{
+    Control, MAYBE_WRITTEN, Owners, Standing, besides, control_url, is_opted_in, rows as policy_rows,
+};
 pub(crate) use probe::{Found, Probe, probe};
 pub(crate) use tag::{tag, tag_of};
 pub(crate) use unshare::unshare;

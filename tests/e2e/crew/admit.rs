@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crabbox_tests::tailnet::{ControlPlane, KEY, Trouble};
+use crabbox_tests::tailnet::{ControlPlane, HEADSCALE_KEY, KEY, Kind, Trouble};
 use crabbox_tests::{World, ended, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -97,6 +97,46 @@ fn where_there_is_no_api_the_lease_is_made_and_the_rows_are_said() {
         ],
     );
     assert_eq!(answered(&plane), ["GET 404"]);
+    world.ok(&["crew", "release", "team"]);
+}
+
+#[test]
+fn headscale_is_told_what_it_takes() {
+    let world = world();
+    let headscale = |plane: &ControlPlane, slug: &str, word: &str| {
+        let mut command = world.crabbox(&JOIN);
+        joins(&mut command, plane).env("TS_API_KEY", HEADSCALE_KEY).env("CRABBOX_CREW_ACL_BOOTSTRAP", word);
+        let (code, _, stderr) = ended(command.args(["--slug", slug]));
+        assert!(!stderr.contains(HEADSCALE_KEY), "{stderr}");
+        (code, stderr)
+    };
+    // One without such an API says so to nobody but its own key.
+    let plane = ControlPlane::headscale(Kind::HeadscaleBefore, POLICY);
+    let (code, stderr) = headscale(&plane, "two", "1");
+    assert_eq!(code, 0, "{stderr}");
+    let owner = format!("in \"tagOwners\": \"{TAG}\": []\n");
+    let key = format!("the auth key has to have the tag: `headscale preauthkeys create --tags {TAG}`\n");
+    let why = format!("{} answered 404", plane.url());
+    assert_has(&stderr, &["the tailnet's policy cannot be written", &why, &owner, "in \"grants\": ", &key]);
+    assert_eq!(answered(&plane), ["GET 404"]);
+    // And one that has it takes the rows.
+    let plane = ControlPlane::headscale(Kind::Headscale, POLICY);
+    let (code, stderr) = headscale(&plane, "three", "0");
+    assert_eq!(code, 0, "{stderr}");
+    assert_has(&stderr, &["lacks the crew's rows", &owner, &key]);
+    let (code, stderr) = headscale(&plane, "four", "1");
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(plane.policy(), WITH_ROWS.replace("[\"autogroup:admin\"]", "[]"));
+    assert_eq!(answered(&plane), ["GET 200", "GET 200", "POST 200"]);
+    // Its policy may be a file of its own, which nobody else writes.
+    plane.set_policy(POLICY);
+    let why = "update is disabled for modes other than 'database'";
+    let said = json!({"message": why, "data": [{"errors": [why]}], "status": 400}).to_string();
+    plane.trouble(Trouble::WriteAnswer(400, said));
+    let (code, stderr) = headscale(&plane, "five", "1");
+    assert_eq!(code, 1, "{stderr}");
+    assert_has(&stderr, &["answered 400: update is disabled", "hint: without CRABBOX_CREW_ACL_BOOTSTRAP"]);
+    assert_eq!((plane.policy().as_str(), plane.complaints()), (POLICY, Vec::new()));
     world.ok(&["crew", "release", "team"]);
 }
 

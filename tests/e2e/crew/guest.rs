@@ -16,17 +16,19 @@ use crate::support::{assert_has, repository};
 
 const TAG: &str = "tag:cbx-crew-ann-shop";
 
-/// As `tailscale status --json` prints it, with two spaces and its map of nodes, cut down to what differs between
-/// nodes. The fields are those of <https://pkg.go.dev/tailscale.com/ipn/ipnstate#Status>.
+/// As `tailscale status --json` prints it, with two spaces and its map of nodes. The fields are those of
+/// <https://pkg.go.dev/tailscale.com/ipn/ipnstate#Status>, as 1.102.5 had them at headscale 0.29.1.
 fn status() -> Value {
     let node = |name: &str, addresses: &[&str], tags: &[&str]| {
         json!({
-            "ID": "nXYZ11CNTRL", "PublicKey": "nodekey:77", "HostName": name,
+            "ID": "nXYZ11CNTRL", "NodeID": 7, "PublicKey": "nodekey:77", "HostName": name,
             "DNSName": format!("{name}.tail1234.ts.net."), "OS": "linux", "UserID": 4_711_000_000_u64,
             "TailscaleIPs": addresses, "AllowedIPs": ["100.64.0.0/32"], "Tags": tags, "Addrs": null, "CurAddr": "",
-            "Relay": "fra", "RxBytes": 0, "TxBytes": -1.5e3, "Created": "2026-01-02T03:04:05.678Z",
-            "LastSeen": "0001-01-01T00:00:00Z", "Online": true, "ExitNode": false,
-            "PeerAPIURL": ["http://100.64.0.1:41641"],
+            "Relay": "fra", "PeerRelay": "", "RxBytes": 0, "TxBytes": -1.5e3, "Created": "2026-01-02T03:04:05.678Z",
+            "LastWrite": "0001-01-01T00:00:00Z", "LastSeen": "0001-01-01T00:00:00Z",
+            "LastHandshake": "0001-01-01T00:00:00Z", "Online": true, "ExitNode": false, "ExitNodeOption": false,
+            "Active": false, "PeerAPIURL": ["http://100.64.0.1:41641"], "TaildropTarget": 0,
+            "NoFileSharingReason": "", "InNetworkMap": true, "InMagicSock": true, "InEngine": false,
             // What is deeper is somebody else's.
             "CapMap": {"https": null, "other": [{"HostName": "evil", "TailscaleIPs": ["100.64.9.9"], "Tags": [TAG]}]},
         })

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crabbox_tests::tailnet::{ControlPlane, KEY, Request, Trouble};
+use crabbox_tests::tailnet::{ControlPlane, HEADSCALE_KEY, KEY, Kind, Request, Trouble};
 use crabbox_tests::{World, ended};
 use serde_json::{Value, json};
 
@@ -138,6 +138,33 @@ fn a_control_plane_without_policies_is_no_fault_and_named() {
             (&json!("manual"), &json!(plane.url()))
         );
     }
+    world.ok(&["stop", "one"]);
+}
+
+#[test]
+fn the_doctor_names_the_rows_that_headscale_takes() {
+    let world = world();
+    let asked = |vars: &[(&str, &str)]| {
+        let mut command = world.crabbox(&DOCTOR);
+        doctor(command.env("CRABBOX_OWNER", "ann@b").envs(vars.iter().copied()))
+    };
+    let before = ControlPlane::headscale(Kind::HeadscaleBefore, POLICY);
+    let with_key = [("TS_API_KEY", HEADSCALE_KEY), ("TS_API_URL", &before.url())];
+    let by_place = [("TS_CONTROL_URL", "https://head.example.com")];
+    for (vars, said) in [(&with_key[..], "answered 404"), (&by_place, "is not looked at without TS_API_KEY")]
+    {
+        let (code, row) = asked(vars);
+        assert_eq!((code, text(&row, "status")), (0, "skip"), "{row}");
+        assert_has(text(&row, "message"), &[said]);
+        let owner = format!("\"tagOwners\": \"{TAG}\": []; ");
+        assert_has(text(&row, "hint"), &[&owner, &format!("headscale preauthkeys create --tags {TAG}")]);
+        assert_eq!(row["details"]["rows"].as_array().unwrap().len(), 3, "{row}");
+    }
+    assert_eq!(before.complaints(), Vec::<String>::new());
+    let other = [("TS_API_KEY", "hskey-api-other"), ("TS_API_URL", &before.url())];
+    let (code, row) = asked(&other);
+    assert_eq!((code, text(&row, "status")), (1, "fail"), "{row}");
+    assert_has(text(&row, "message"), &["answered 401"]);
     world.ok(&["stop", "one"]);
 }
 

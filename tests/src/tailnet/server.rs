@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::{KEY, Request, Shared, Trouble, plain};
+use super::{HEADSCALE_KEY, KEY, Kind, Request, Shared, Trouble, plain};
 
 /// The one thing that there is.
 const PATH: &str = "/api/v2/tailnet/-/acl";
@@ -76,7 +76,11 @@ async fn handle(
             response
         }
         _ if !complaints.is_empty() => refuse(400, &complaints.join("; ")),
-        _ if header_of(&parts, "authorization") != basic() => refuse(401, "API token invalid"),
+        _ if shared.kind == Kind::HeadscaleBefore => match is_known(&shared, &parts) {
+            true => answer(404, "404 page not found\n"),
+            false => answer(401, "Unauthorized"),
+        },
+        _ if !is_known(&shared, &parts) => refuse(401, "API token invalid"),
         trouble if parts.method == Method::GET => read(&shared, &trouble).await,
         Trouble::WriteAnswer(status, body) => answer(status, &body),
         _ => write(&shared, header_of(&parts, "if-match"), &body),
@@ -85,8 +89,13 @@ async fn handle(
     Ok(response)
 }
 
-fn basic() -> String {
-    format!("Basic {}", STANDARD.encode(format!("{KEY}:")))
+/// Whether a request has the key, as those say it who have such keys: Tailscale's own client by basic authentication.
+fn is_known(shared: &Shared, parts: &hyper::http::request::Parts) -> bool {
+    let expected = match shared.kind {
+        Kind::Tailscale => format!("Basic {}", STANDARD.encode(format!("{KEY}:"))),
+        Kind::Headscale | Kind::HeadscaleBefore => format!("Bearer {HEADSCALE_KEY}"),
+    };
+    header_of(parts, "authorization") == expected
 }
 
 fn header_of<'a>(parts: &'a hyper::http::request::Parts, name: &str) -> &'a str {
@@ -156,9 +165,16 @@ fn write(shared: &Shared, if_match: &str, body: &[u8]) -> Response<Full<Bytes>> 
     }
     let policy = str::from_utf8(body).ok().and_then(plain);
     let policy = policy.and_then(|policy| serde_json::from_str::<Value>(&policy).ok());
-    if !policy.is_some_and(|policy| policy.is_object()) {
+    if !policy.as_ref().is_some_and(Value::is_object) {
         state.complaints.push("POST: the policy is no HuJSON".to_owned());
         return refuse(400, "the policy is no HuJSON");
+    }
+    let owners = policy.as_ref().and_then(|policy| policy["tagOwners"].as_object());
+    let owners = owners.into_iter().flatten().flat_map(|(_, owners)| owners.as_array().into_iter().flatten());
+    let mut groups = owners.filter_map(Value::as_str).filter(|owner| owner.starts_with("autogroup:"));
+    if let (Kind::Headscale, Some(group)) = (shared.kind, groups.next()) {
+        let why = json!({"errors": [format!("parsing policy: invalid owner format: {group:?}")]});
+        return answer(400, &json!({"message": "setting policy", "data": [why], "status": 400}).to_string());
     }
     state.policy = body.to_vec();
     Response::new(Full::new(Bytes::copy_from_slice(body)))

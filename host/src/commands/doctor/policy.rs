@@ -7,7 +7,7 @@ use crabbox_protocol::records::{Claim, DoctorRow};
 use crabbox_protocol::{CheckStatus, feature};
 use serde_json::{Value, json};
 
-use crate::crew::{AT_ONCE, Control, Standing, is_opted_in, policy_rows, tag_of};
+use crate::crew::{AT_ONCE, Control, Owners, Standing, besides, is_opted_in, policy_rows, tag_of};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::join::join;
@@ -24,8 +24,10 @@ pub(super) async fn row(host: &Host, crew: &str, claims: &[Claim]) -> DoctorRow 
         return row;
     }
     let tag = tag_of(&host.env, crew, claims);
-    let rows = policy_rows(&tag);
-    let by_hand = format!("add to the policy: {}", rows.join("; "));
+    let owners = Owners::of(&host.env);
+    let rows = policy_rows(&tag, owners);
+    let mut by_hand = format!("add to the policy: {}", rows.join("; "));
+    by_hand.extend(besides(&tag, owners).map(|more| format!("; {more}")));
     row.details = details([("tag", json!(tag)), ("mode", json!("manual"))]);
     let (control, opted) = match ready(host) {
         Ok((Some(control), opted)) => (control, opted),

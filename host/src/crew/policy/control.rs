@@ -2,8 +2,11 @@
 //!
 //! Facts (github.com/tailscale/tailscale, api.md): `GET` and `POST` on `/api/v2/tailnet/{tailnet}/acl`; the key is the
 //! user of basic authentication, the password is empty; an `ETag` comes in quotes and goes back as it came; a policy
-//! that changed in between is a 412, one whose tests fail a 400 with `message` and `data`. Others that speak Tailscale's
-//! protocol, such as headscale, have no such API.
+//! that changed in between is a 412, one whose tests fail a 400 with `message` and `data`.
+//!
+//! headscale has no such API up to 0.29.1, which answers 404 to its own key as a bearer token, and 401 to anything else.
+//! Its next version has the same one (seen at f20f1f12 of github.com/juanfont/headscale): writing is a 400 unless its
+//! policy is in its database.
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -17,8 +20,8 @@ use serde_json::Value;
 use ureq::http::{Method, Uri};
 
 use super::super::API_KEY;
-use super::Standing;
 use super::edit::edit;
+use super::{Owners, Standing};
 use crate::Exit;
 use crate::config::Env;
 use crate::error::{Error, Result};
@@ -27,6 +30,10 @@ use crate::output::{foreign, hide};
 
 /// The variable that names the control plane that leases log in to.
 const CONTROL_URL: &str = "TS_CONTROL_URL";
+
+/// How Tailscale's keys begin, and headscale's since 0.28.
+const TAILSCALES: &str = "tskey-";
+pub(super) const HEADSCALES: &str = "hskey-";
 
 /// Where it is unless somebody says otherwise.
 const PUBLIC: &str = "https://api.tailscale.com";
@@ -50,6 +57,7 @@ pub(crate) struct Control {
     api: String,
     tailnet: String,
     authorization: String,
+    owners: Owners,
     patience: Duration,
     /// Why it has no API that we know of.
     elsewhere: Option<String>,
@@ -81,9 +89,13 @@ impl Control {
     pub(crate) fn of(env: &Env) -> Result<Option<Self>> {
         let text = |name: &str| env.text(name).map_err(|why| Error::usage(format!("`{name}`: {why}")));
         let Some(key) = text(API_KEY)? else { return Ok(None) };
-        let authorization = STANDARD.encode(format!("{key}:"));
+        let basic = STANDARD.encode(format!("{key}:"));
         hide(key);
-        hide(&authorization);
+        hide(&basic);
+        let authorization = match key.starts_with(TAILSCALES) {
+            true => format!("Basic {basic}"),
+            false => format!("Bearer {key}"),
+        };
         if key.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control()) {
             return Err(Error::usage("`TS_API_KEY` is no key: there is a colon or a blank in it"));
         }
@@ -107,7 +119,8 @@ impl Control {
             return Err(Error::usage(format!("`TS_TAILNET`: `{tailnet}` is no tailnet")));
         }
         let tailnet = utf8_percent_encode(tailnet, &PLAIN).to_string();
-        Ok(Some(Self { api, tailnet, authorization, patience: PATIENCE, elsewhere }))
+        let owners = Owners::of(env);
+        Ok(Some(Self { api, tailnet, authorization, owners, patience: PATIENCE, elsewhere }))
     }
 
     /// The same, with less time for a request.
@@ -190,7 +203,7 @@ impl Control {
     }
 
     fn edited(&self, read: &Read, tag: &str) -> Result<Option<String>> {
-        edit(&read.policy, tag).map_err(|why| self.failed("edit", &foreign(&why)))
+        edit(&read.policy, tag, self.owners).map_err(|why| self.failed("edit", &foreign(&why)))
     }
 
     async fn send(
@@ -201,7 +214,7 @@ impl Control {
     ) -> Result<Answer, Failure> {
         let url = format!("{}/api/v2/tailnet/{}/acl", self.api, self.tailnet);
         let url: Uri = url.parse().map_err(|error| Failure::Broken(format!("{error}")))?;
-        headers.push(("Authorization", format!("Basic {}", self.authorization)));
+        headers.push(("Authorization", self.authorization.clone()));
         headers.push(("Accept", "application/hujson".to_owned()));
         // It sends the policy back that it was sent.
         let most = if body.is_empty() { LONGEST } else { 2 * LONGEST };
@@ -221,6 +234,9 @@ impl Control {
             300..=399 => {
                 error.hint("redirects are not followed: `CRABBOX_TS_API_URL` names the place itself")
             }
+            400 if what == "write" => error.hint(
+                "without CRABBOX_CREW_ACL_BOOTSTRAP the lease is made, and the rows are printed for you to add",
+            ),
             429 | 500.. => Error { exit: Exit::Unavailable, ..error },
             _ => error,
         }
@@ -257,7 +273,7 @@ pub(crate) fn control_url(env: &Env) -> Result<Option<&str>> {
 }
 
 /// Whether a control plane is Tailscale's own, of which the public API is.
-fn is_tailscales(url: &str) -> bool {
+pub(super) fn is_tailscales(url: &str) -> bool {
     let url = url.parse::<Uri>().ok();
     url.as_ref().and_then(Uri::host).is_some_and(|host| host.ends_with(".tailscale.com"))
 }
@@ -295,7 +311,8 @@ mod tests {
         let key = ("TS_API_KEY", "tskey-api-secret");
         let control = of(&[key]).unwrap().unwrap();
         assert_eq!((control.api(), control.tailnet.as_str()), ("https://api.tailscale.com", "-"));
-        assert_eq!(STANDARD.decode(&control.authorization).unwrap(), b"tskey-api-secret:");
+        let basic = control.authorization.strip_prefix("Basic ").unwrap();
+        assert_eq!(STANDARD.decode(basic).unwrap(), b"tskey-api-secret:");
         assert!(
             !format!("{control:?}").contains("secret")
                 && !format!("{control:?}").contains(&control.authorization)

@@ -8,15 +8,13 @@ use std::ops::Range;
 use jsonc_parser::common::Ranged;
 use serde_json::{Value, json};
 
+use super::Owners;
 use super::parse::{Policy, parse};
 use super::shape::{Shape, shape};
 
-/// Who may give a crew's tag.
-const OWNERS: &str = "autogroup:admin";
-
 /// The row of `tagOwners`.
-pub(super) fn owner_row(tag: &str) -> String {
-    format!("{}: [{}]", json!(tag), json!(OWNERS))
+pub(super) fn owner_row(tag: &str, owners: Owners) -> String {
+    format!("{}: {}", json!(tag), owners.list())
 }
 
 /// The row of `grants`.
@@ -32,19 +30,19 @@ pub(super) fn acl_row(tag: &str) -> String {
 }
 
 /// The policy with a tag's rows; nothing when they are there. Fails when anything is not understood.
-pub(super) fn edit(bytes: &[u8], tag: &str) -> Result<Option<String>, String> {
+pub(super) fn edit(bytes: &[u8], tag: &str, owners: Owners) -> Result<Option<String>, String> {
     let policy = parse(bytes)?;
     let shape = shape(&policy)?;
     let mut insertions = Vec::new();
     if !shape.has_owner(tag) {
         insertions.push(match shape.owners {
-            Some(owners) => {
-                let members = owners.properties.iter().map(|member| member.range());
-                insertion(&policy, owners.range(), members, &owner_row(tag))
+            Some(section) => {
+                let members = section.properties.iter().map(|member| member.range());
+                insertion(&policy, section.range(), members, &owner_row(tag, owners))
             }
             None => {
                 let sections = policy.root.properties.iter().map(|section| section.range());
-                let row = format!(r#""tagOwners": {{{}}}"#, owner_row(tag));
+                let row = format!(r#""tagOwners": {{{}}}"#, owner_row(tag, owners));
                 insertion(&policy, policy.root.range(), sections, &row)
             }
         });
@@ -65,7 +63,7 @@ pub(super) fn edit(bytes: &[u8], tag: &str) -> Result<Option<String>, String> {
     for Insertion { at, text } in insertions.iter().rev() {
         edited.insert_str(*at, text);
     }
-    verify(&policy, &shape, &edited, &insertions, tag)?;
+    verify(&policy, &shape, &edited, &insertions, (tag, owners))?;
     Ok(Some(edited))
 }
 
@@ -161,7 +159,7 @@ fn verify(
     old: &Shape<'_>,
     edited: &str,
     insertions: &[Insertion],
-    tag: &str,
+    (tag, owners): (&str, Owners),
 ) -> Result<(), String> {
     let wrong = |why: &str| Err(format!("the edited policy is not as it should be: {why}"));
     let mut rest = edited.to_owned();
@@ -180,7 +178,7 @@ fn verify(
         return wrong("a row is missing");
     }
     let mut value = new.value.clone();
-    if !old.has_owner(tag) && !without_owner(&mut value, tag, old.owners.is_none()) {
+    if !old.has_owner(tag) && !without_owner(&mut value, (tag, owners), old.owners.is_none()) {
         return wrong("the owner is not as it should be");
     }
     if !old.has_rule(tag) && !without_rule(&mut value, tag, old.grants.is_some()) {
@@ -190,17 +188,17 @@ fn verify(
 }
 
 /// Takes the owner away again, and with it the section if that is new.
-fn without_owner(policy: &mut Value, tag: &str, whole: bool) -> bool {
-    let Some((key, owners)) = section(policy, "tagOwners") else { return false };
-    let owner = owners.as_object_mut().and_then(|owners| owners.remove(tag));
-    let alone = owners.as_object().is_some_and(serde_json::Map::is_empty);
+fn without_owner(policy: &mut Value, (tag, owners): (&str, Owners), whole: bool) -> bool {
+    let Some((key, section)) = section(policy, "tagOwners") else { return false };
+    let owner = section.as_object_mut().and_then(|section| section.remove(tag));
+    let alone = section.as_object().is_some_and(serde_json::Map::is_empty);
     if whole
         && alone
         && let Some(policy) = policy.as_object_mut()
     {
         policy.remove(&key);
     }
-    owner == Some(json!([OWNERS])) && (!whole || alone)
+    owner == Some(owners.list()) && (!whole || alone)
 }
 
 /// Takes the rule away again.

@@ -12,10 +12,15 @@ use jsonc_parser::tokens::Token;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::Value;
 
-use super::edit::edit;
 use super::parse::parse;
+use super::{Owners, edit};
 
 const TAG: &str = "tag:cbx-crew-alice-shop";
+
+/// As for Tailscale.
+fn edit(policy: &[u8], tag: &str) -> Result<Option<String>, String> {
+    edit::edit(policy, tag, Owners::Administrators)
+}
 
 /// The files of a directory of the corpus that are put in, with their names.
 fn corpus(directory: &str) -> Vec<(String, PathBuf)> {
@@ -75,6 +80,42 @@ fn two_lines_are_added_and_no_other_changes() {
             }
             kind => panic!("what is `{kind}`?"),
         }
+    }
+}
+
+#[test]
+fn where_nobody_owns_a_tag_nothing_else_differs() {
+    let [administrators, nobody] =
+        ["[\"autogroup:admin\"]", "[]"].map(|owners| format!("\"{TAG}\": {owners}"));
+    let mut differ = 0;
+    for (name, path) in corpus("good") {
+        let policy = fs::read_to_string(&path).unwrap();
+        let of = |owners| edit::edit(policy.as_bytes(), TAG, owners).unwrap();
+        let (ours, theirs) = (of(Owners::Administrators), of(Owners::Nobody));
+        differ += usize::from(ours != theirs);
+        match policy.contains(&nobody) {
+            true => assert_eq!(theirs, ours, "{name}: it has an owner"),
+            false => {
+                assert_eq!(theirs.as_ref().map(|it| it.replace(&nobody, &administrators)), ours, "{name}")
+            }
+        }
+        if let Some(theirs) = theirs {
+            assert_eq!(edit(theirs.as_bytes(), TAG), Ok(None), "{name}");
+        }
+    }
+    assert!(differ > 10, "{differ}");
+}
+
+#[test]
+fn whatever_is_not_tailscales_is_taken_for_headscale() {
+    let of = |vars: &[(&str, &str)]| Owners::of(&crate::config::Env::new("/", vars.iter().copied()));
+    let key = |key: &'static str| ("TS_API_KEY", key);
+    let control = |url: &'static str| ("TS_CONTROL_URL", url);
+    for vars in [&[][..], &[key("tskey-api-k")], &[control("https://controlplane.tailscale.com")]] {
+        assert_eq!(of(vars), Owners::Administrators, "{vars:?}");
+    }
+    for vars in [&[key("hskey-api-k")][..], &[control("https://head.example.com"), key("tskey-api-k")]] {
+        assert_eq!(of(vars), Owners::Nobody, "{vars:?}");
     }
 }
 
@@ -184,7 +225,7 @@ fn a_policy_that_is_damaged_anywhere_is_edited_or_refused_and_never_worse() {
 
 #[test]
 fn what_is_said_to_somebody_who_adds_them_by_hand_is_what_is_written() {
-    let [owner, grant, acl] = <[String; 3]>::try_from(super::rows(TAG)).unwrap();
+    let [owner, grant, acl] = <[String; 3]>::try_from(super::rows(TAG, Owners::Administrators)).unwrap();
     let row = |text: &str| text.split_once(": ").unwrap().1.to_owned();
     let policy = format!("{{\"tagOwners\": {{{}}}, \"grants\": [{}]}}", row(&owner), row(&grant));
     assert_eq!(edit(policy.as_bytes(), TAG), Ok(None));

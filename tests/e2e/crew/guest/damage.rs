@@ -36,6 +36,13 @@ fn node(name: &str, address: &str, online: bool) -> Value {
     json!({"HostName": name, "TailscaleIPs": [address], "Tags": [TAG], "Online": online})
 }
 
+/// One whose key has expired, as the control plane goes on to say that it is online.
+fn expired(name: &str, address: &str) -> Value {
+    let mut node = node(name, address, true);
+    (node["Expired"], node["KeyExpiry"]) = (json!(true), json!("2026-11-21T22:00:55Z"));
+    node
+}
+
 #[test]
 fn a_file_that_has_to_stay_loses_nothing_where_there_is_no_room_in_every_shell() {
     let tail = format!("10.0.0.1 after\n{}10.0.0.2 last\n", "# mine\n".repeat(566));
@@ -101,12 +108,17 @@ fn a_node_that_is_gone_has_no_name_that_another_one_has_in_every_shell() {
             "nodekey:04": node("db", "100.64.0.4", false),
             "nodekey:05": node("asleep", "100.64.0.5", false),
             "nodekey:06": node("unsaid", "100.64.0.6", false),
+            // A key that has expired makes nobody go offline at once.
+            "nodekey:08": expired("crabbox-cache", "100.64.0.8"),
+            "nodekey:10": node("crabbox-cache", "100.64.0.10", true),
+            "nodekey:11": expired("crabbox-old", "100.64.0.11"),
             "nodekey:07": {"HostName": "unsaid", "TailscaleIPs": ["100.64.0.7"], "Tags": [TAG]},
         },
     });
     for guest in guests() {
         guest.run(&status.to_string());
-        let names = "100.64.0.3 DB.cbx\n100.64.0.5 asleep.cbx\n100.64.0.7 unsaid.cbx\n100.64.0.9 web.cbx\n";
+        let names = "100.64.0.10 cache.cbx\n100.64.0.11 old.cbx\n100.64.0.3 DB.cbx\n100.64.0.5 asleep.cbx\n\
+                     100.64.0.7 unsaid.cbx\n100.64.0.9 web.cbx\n";
         assert_eq!(guest.read("hosts.cbx"), names, "{:?}", guest.shell);
     }
     // One that another crew's has is free here.
