@@ -110,6 +110,27 @@ fn the_provider_gets_the_tag_and_the_key_for_a_new_lease_and_the_command_gets_ne
 }
 
 #[test]
+fn what_a_provider_repeats_of_the_key_is_not_shown() {
+    let world = World::new();
+    let manifest = json!({"features": ["tailscale"], "transports": ["tailnet"], "methods": ["acquire", "run", "release"]});
+    // As `tailscale up` does when it is asked a second time (1.102.5).
+    let words = "to proceed, use: tailscale up --auth-key=$CRABBOX_TAILSCALE_AUTH_KEY --timeout=20s";
+    let acquire = format!(r#"echo "{words}" >&2; no "{words}" '{{"kind":"auth","created":false}}'"#);
+    world.provider("tail", &manifest, &format!("acquire) {acquire} ;;"));
+    let trace = world.root().join("trace.jsonl");
+    let mut command = world.crabbox(&["warmup", "--provider", "tail", "--tailscale"]);
+    command.env("CRABBOX_TAILSCALE_AUTH_KEY", KEY).env("CRABBOX_PLUGIN_TRACE", &trace);
+    let (code, stdout, stderr) = ended(&mut command);
+    assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
+    assert_has(&stderr, &["error: provider `tail`: to proceed", "--auth-key=[redacted] --timeout=20s"]);
+    assert!(!stderr.contains(KEY), "{stderr}");
+    assert!(!std::fs::read_to_string(trace).unwrap().contains(KEY));
+    for (path, content) in files(&world.state()) {
+        assert!(!String::from_utf8_lossy(&content).contains(KEY), "{}", path.display());
+    }
+}
+
+#[test]
 fn a_member_is_reached_by_the_address_that_its_lease_was_given() {
     let world = World::new();
     provider(&world);
