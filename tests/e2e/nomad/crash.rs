@@ -1,11 +1,12 @@
 //! SIGKILL of the host at its steps and at random moments: what it leaves on the cluster is found again.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crabbox_tests::nomad::Late;
+use crabbox_tests::nomad::{Late, Request};
 use crabbox_tests::wait_for;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Site;
 use crate::crash::kills;
@@ -74,8 +75,26 @@ fn killed_while_a_lease_is_made_that_lands_late() {
             host.wait().unwrap();
         }
     }
-    assert_eq!(site.agent.jobs(), Vec::<serde_json::Value>::new(), "none has landed yet");
+    assert_eq!(site.agent.jobs(), Vec::<Value>::new(), "none has landed yet");
     clean(&site);
+    // Nothing being left is no proof: what lands when nobody looks any more is not seen. Each has landed and was ended.
+    let requests = site.agent.requests();
+    let ids = |method: &str| {
+        let these = requests.iter().filter(|it| it.method == method);
+        these
+            .filter(|it| method == "PUT" || it.query.contains("purge=true"))
+            .map(job_id)
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(ids("PUT").len(), 8);
+    assert_eq!(ids("DELETE"), ids("PUT"));
+}
+
+/// The job that a request is about.
+fn job_id(request: &Request) -> String {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let of_path = || request.path.rsplit('/').next().unwrap().to_owned();
+    body["Job"]["ID"].as_str().map_or_else(of_path, str::to_owned)
 }
 
 #[test]
