@@ -51,6 +51,31 @@ fn a_lease_is_listed_used_and_stopped() {
 }
 
 #[test]
+fn only_jobs_with_our_mark_and_of_this_scope_are_listed() {
+    let site = Site::new();
+    site.warm();
+    let job = site.agent.jobs()[0].clone();
+    for (digits, key, value) in [
+        ("000000000001", "scope", "nomad:another"),
+        ("000000000002", "managed", "no"),
+        // What another machine of the same user made is told, too.
+        ("000000000003", "lease_id", "cbx_000000000003"),
+    ] {
+        let mut other = job.clone();
+        let id = format!("crabbox-{digits}");
+        (other["ID"], other["Name"]) = (json!(id), json!(id));
+        other["Meta"][format!("crabbox.{key}")] = json!(value);
+        site.agent.register(&other);
+    }
+    let list = site.world.json(&["list", "--refresh", "--json"]);
+    let rows = list.as_array().unwrap();
+    let other = rows.iter().find(|row| row["slug"] == "demo" && row["claim"].is_null()).unwrap();
+    assert_eq!((rows.len(), &other["id"]), (2, &json!("cbx_000000000003")), "{list:#}");
+    assert_eq!(other["problem"], "no claim on this machine");
+    assert_has(&site.world.ok(&["doctor"]), &["2 in this scope"]);
+}
+
+#[test]
 fn a_lease_whose_job_is_gone_is_missing_and_can_be_stopped() {
     let site = Site::new();
     site.warm();

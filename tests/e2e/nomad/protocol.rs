@@ -1,8 +1,8 @@
 //! What crabbox itself never asks for, or never twice: the provider spoken to as a host does.
 
 use crabbox_provider_kit::testing::Plugin;
-use crabbox_tests::binary;
 use crabbox_tests::nomad::{Effect, Emulator, Options, Rule};
+use crabbox_tests::{binary, wait_for};
 use serde_json::{Value, json};
 
 /// The provider of an agent, configured.
@@ -217,4 +217,31 @@ fn a_failure_is_waited_on_for_a_moment_where_the_job_may_replace_it() {
         assert_eq!(outcome.is_ok(), waits, "{outcome:?}");
         talk.over();
     }
+}
+
+#[test]
+fn a_lease_that_is_not_wanted_any_more_is_not_waited_for() {
+    let mut talk = Talk::with(json!({}));
+    talk.agent.faults(|faults| faults.no_capacity = true);
+    let asked = talk.plugin.ask("acquire", acquire());
+    wait_for("the wait", || talk.agent.requests().iter().any(|it| it.path.ends_with("/allocations")));
+    talk.plugin.cancel(asked);
+    let error = talk.plugin.answer(asked).error();
+    assert_eq!(error["data"]["kind"], "cancelled", "{error}");
+    // What has become of the job, the host finds out.
+    assert_ne!(error["data"]["created"], false, "{error}");
+    talk.over();
+}
+
+#[test]
+fn what_the_host_executes_of_itself_has_a_minute_whatever_a_command_has() {
+    let mut talk = Talk::with(json!({"execTimeout": 500}));
+    talk.plugin.result("acquire", acquire());
+    let lease = json!({"id": ID, "slug": "demo", "name": "demo"});
+    let mut params = json!({"lease": lease, "runId": "run_0123456789ab", "argv": ["sleep", "1.5"]});
+    assert_eq!(talk.plugin.result("run", params.clone())["exitCode"], 0);
+    params["lifelineMs"] = json!(1000);
+    let error = talk.plugin.error("run", params);
+    assert_eq!(error["data"]["kind"], "deadline", "{error}");
+    talk.over();
 }
