@@ -33,6 +33,7 @@ cbx_read() {
       if (node && depth == node + 1 && is_string && kind[depth] == "[") {
         if (key[node] == "Tags" && text == tag) tagged = 1
         if (key[node] == "TailscaleIPs" && address == "" && is_address(text)) address = text
+        if (key[node] == "TailscaleIPs" && longer == "" && is_longer(text)) longer = text
       }
       want = depth ? ", or end" : "nothing"
     }
@@ -44,7 +45,7 @@ cbx_read() {
       want = what == "{" ? "key or }" : "value or ]"
       if (what == "{" && (depth == 2 && key[1] == "Self" || depth == 3 && key[1] == "Peer" && kind[2] == "{")) {
         node = depth
-        host = address = tagged = away = ""
+        host = address = longer = tagged = away = ""
       }
     }
     function close_with(what) {
@@ -59,6 +60,7 @@ cbx_read() {
     }
     function take() {
       sub(/^crabbox-/, "", host)
+      if (address == "") address = longer
       if (!tagged || address == "" || (address in seen)) return
       if (length(host) > 63 || host !~ /^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$/) return
       seen[address] = 1
@@ -73,6 +75,8 @@ cbx_read() {
       for (n = 1; n <= 4; n++) if (length(parts[n]) > 3 || parts[n] + 0 > 255) return 0
       return 1
     }
+    # For a node that has no other, as in a tailnet without IPv4: one of the network that all are in (tsaddr.go).
+    function is_longer(text) { return length(text) < 40 && text ~ /^fd7a:115c:a1e0:[0-9a-f:]*[0-9a-f]$/ }
     function word_ends() {
       if (word == "") return
       if (word !~ /^(true|false|null|-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?)$/) fail()
@@ -142,10 +146,13 @@ cbx_merge() {
       if (count) print ends
       done = 1
     }
-    function is_ours(line) { return line ~ /^([0-9]+\.[0-9]+\.[0-9]+\.[0-9]+ [A-Za-z0-9-]+\.cbx)?$/ }
+    function is_ours(line) {
+      return line == "" || line ~ /^([0-9]+\.[0-9]+\.[0-9]+\.[0-9]+|fd7a:[0-9a-f:]+) [A-Za-z0-9-]+\.cbx$/
+    }
     # What no line of somebody else is: an address and a name may be, unless we are about to write them.
     function is_piece(line) {
       if (index(ends, line) == 1 || line ~ /^[0-9.]+ ?$/ || line ~ /^[0-9.]+ [A-Za-z0-9-]+\.(c|cb)?$/) return 1
+      if (line ~ /^fd7a:[0-9a-f:]+ ?$/ || line ~ /^fd7a:[0-9a-f:]+ [A-Za-z0-9-]+\.(c|cb)?$/) return 1
       for (n = 1; n <= count; n++) if (index(lines[n], line) == 1) return 1
       return 0
     }

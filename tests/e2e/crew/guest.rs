@@ -46,7 +46,7 @@ fn status() -> Value {
             "nodekey:04": node("not-tagged", &["100.64.0.5"], &[]),
             "nodekey:05": node("another-crew", &["100.64.0.6"], &["tag:cbx-crew-ann-shop2", "tag:cbx-crew-ann-sho"]),
             "nodekey:06": node("twin", &["100.64.0.20"], &[TAG]),
-            "nodekey:07": node("only-six", &["fd7a:115c:a1e0::7"], &[TAG]),
+            "nodekey:07": node("another-six", &["2001:db8::7", "fd7a:115c:a1e0::7 x", "fd7a:115c:a1e0:g"], &[TAG]),
             "nodekey:08": node("-dash", &["100.64.0.8"], &[TAG]),
             "nodekey:09": node("a b\n100.64.0.1 bank.example.com", &["100.64.0.9"], &[TAG]),
             "nodekey:10": node("crabbox-", &["100.64.0.10"], &[TAG]),

@@ -97,6 +97,35 @@ fn a_block_that_was_cut_off_is_replaced_wherever_that_was() {
 }
 
 #[test]
+fn in_a_tailnet_without_ipv4_names_lead_to_the_other_addresses_in_every_shell() {
+    let mut status = json!({
+        "BackendState": "Running",
+        "Self": node("crabbox-web", "fd7a:115c:a1e0::1", true),
+        "Peer": {
+            "nodekey:01": node("crabbox-db", "fd7a:115c:a1e0:ab12:4843:cd96:6240:2", true),
+            "nodekey:02": node("both", "fd7a:115c:a1e0::3", true),
+        },
+    });
+    status["Peer"]["nodekey:02"]["TailscaleIPs"] = json!(["fd7a:115c:a1e0::3", "100.64.0.3"]);
+    let names =
+        "100.64.0.3 both.cbx\nfd7a:115c:a1e0::1 web.cbx\nfd7a:115c:a1e0:ab12:4843:cd96:6240:2 db.cbx\n";
+    let whole = format!("{HOSTS}{}", block(names));
+    let guests = guests();
+    for guest in &guests {
+        assert_eq!(guest.run(&status.to_string()).1, "written: 3 names\n", "{:?}", guest.shell);
+        assert_eq!((guest.read("hosts.cbx").as_str(), guest.read("hosts")), (names, whole.clone()));
+    }
+    // Where it was cut off, too.
+    let least = HOSTS.len() + "# BEGIN crabbox".len();
+    for (at, guest) in (least..whole.len()).zip(guests.iter().cycle()) {
+        fs::write(guest.etc().join("hosts"), &whole[..at]).unwrap();
+        let (code, _, stderr) = guest.run(&status.to_string());
+        assert_eq!((code, stderr.as_str()), (0, ""), "{:?}: {:?}", guest.shell, &whole[HOSTS.len()..at]);
+        assert_eq!(guest.read("hosts"), whole, "{:?}: {:?}", guest.shell, &whole[HOSTS.len()..at]);
+    }
+}
+
+#[test]
 fn a_node_that_is_gone_has_no_name_that_another_one_has_in_every_shell() {
     let mut status = json!({
         "BackendState": "Running",
