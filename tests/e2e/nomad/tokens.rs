@@ -56,11 +56,14 @@ fn what_doctor_says_of_a_token_is_what_happens() {
             let token = cluster.token(nth);
             let (failed, about) = doctor(&world, token);
             let (code, stderr) = run(&world, token);
-            match missing {
+            // With docker alloc-node-exec is none of it.
+            let needed = missing.into_iter().flat_map(|names| names.split(", "));
+            let missing: Vec<_> = needed.filter(|name| cluster.needs().contains(name)).collect();
+            match Some(missing.join(", ")).filter(|names| !names.is_empty()) {
                 None => assert_eq!((failed, code), (Vec::new(), 0), "{name}, {nth}: {about} {stderr}"),
                 Some(missing) => {
                     assert_eq!(failed, ["capabilities capability"], "{name}, {nth}: {about}");
-                    assert_eq!((about, code), (lacks(missing), 3), "{name}, {nth}: {stderr}");
+                    assert_eq!((about, code), (lacks(&missing), 3), "{name}, {nth}: {stderr}");
                 }
             }
         }

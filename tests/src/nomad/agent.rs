@@ -26,6 +26,8 @@ pub struct AgentOptions {
     /// Whether access is controlled. [`Agent::management`] has the token that may do everything, and
     /// [`Agent::token`] makes others.
     pub acl: bool,
+    /// Whether it has the driver docker, too: with the docker that `DOCKER_HOST` names, or else the machine's.
+    pub docker: bool,
 }
 
 /// An agent of its own. Dropped, it is gone, and what its allocations have started is, too.
@@ -37,6 +39,7 @@ pub struct Agent {
     port: u16,
     client: Client,
     version: String,
+    docker: bool,
     directory: TempDir,
 }
 
@@ -152,6 +155,9 @@ impl Agent {
             remains::kill(&self.processes());
         }
         remains::clear(self.directory.path());
+        if self.docker {
+            remains::remove_containers(self.directory.path());
+        }
     }
 }
 

@@ -69,6 +69,13 @@ pub fn binary() -> Option<String> {
     binary
 }
 
+/// The image that `CRABBOX_TEST_NOMAD_IMAGE` names: with it, leases on real clusters have the driver docker in place
+/// of raw_exec. It has to be there already, and to have bash. An agent's containers are looked into from outside,
+/// which takes root.
+pub fn image() -> Option<String> {
+    std::env::var("CRABBOX_TEST_NOMAD_IMAGE").ok().filter(|name| !name.is_empty())
+}
+
 fn given() -> Option<Cluster> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let address = variable("NOMAD_ADDR").filter(|_| variable("CRABBOX_LIVE").as_deref() == Some("1"));
@@ -108,7 +115,7 @@ impl Cluster {
     }
 
     fn agent(binary: &str, grants: Option<&[Grants]>) -> Self {
-        let agent = Agent::with(binary, AgentOptions { acl: grants.is_some() });
+        let agent = Agent::with(binary, AgentOptions { acl: grants.is_some(), docker: image().is_some() });
         let grants = grants.unwrap_or_default().iter().enumerate();
         let tokens = grants.map(|(nth, grants)| agent.token(&format!("test-{nth}"), grants)).collect();
         Self::Agent { agent, tokens }
@@ -118,9 +125,25 @@ impl Cluster {
     pub fn name(&self) -> String {
         match self {
             Self::Emulator { .. } => "the emulator".to_owned(),
-            Self::Agent { agent, .. } => format!("an agent of version {}", agent.version()),
-            Self::Given(_) => "the given cluster".to_owned(),
+            Self::Agent { agent, .. } => {
+                format!("an agent of version {} with {}", agent.version(), self.driver())
+            }
+            Self::Given(_) => format!("the given cluster with {}", self.driver()),
         }
+    }
+
+    /// The driver of leases here.
+    pub fn driver(&self) -> &'static str {
+        match self {
+            Self::Agent { .. } | Self::Given(_) if image().is_some() => "docker",
+            _ => "raw_exec",
+        }
+    }
+
+    /// What a token needs for leases here, by docs/providers/nomad.md.
+    pub fn needs(&self) -> &'static [&'static str] {
+        let all: &[&str] = &["submit-job", "read-job", "list-jobs", "alloc-exec", "alloc-node-exec"];
+        if self.driver() == "docker" { &all[..4] } else { all }
     }
 
     /// The address, for `NOMAD_ADDR`.
@@ -135,7 +158,10 @@ impl Cluster {
     /// The block `nomad` of a user's configuration that leases here. A given cluster's has a task name that tells
     /// this test's jobs from all others.
     pub fn config(&self) -> Value {
-        let mut config = json!({"address": self.address(), "driver": "raw_exec"});
+        let mut config = json!({"address": self.address(), "driver": self.driver()});
+        if let Some(image) = image().filter(|_| self.driver() == "docker") {
+            config["image"] = json!(image);
+        }
         if let Self::Given(given) = self {
             config["task"] = json!(given.task);
             for (name, value) in [("namespace", &given.namespace), ("region", &given.region)] {

@@ -44,7 +44,7 @@ pub struct Faults {
     /// The next execs end with the driver's error.
     pub exec_failure: Option<(usize, String)>,
     /// The next execs in containers are said to have ended, with 0 and without output, before they have begun; they
-    /// begin all the same. With docker 20.10 it is one in 200 (2.0.5 and 1.11.3).
+    /// begin all the same. With docker 20.10 it is one in 300 (2.0.5 and 1.11.3).
     pub exec_early: usize,
     /// There is no such program as is to be exec'd in a container.
     pub exec_no_program: bool,

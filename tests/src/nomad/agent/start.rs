@@ -81,7 +81,7 @@ fn attempt(binary: &Path, options: AgentOptions, way: Way) -> Result<Agent, Stri
     let [http, rpc, serf] = free_ports();
     // The name is how an agent is told from another that has taken its port.
     let name = root.file_name().expect("it has a name").to_string_lossy().into_owned();
-    let configuration = json!({
+    let mut configuration = json!({
         "name": name,
         "bind_addr": "127.0.0.1",
         "ports": {"http": http, "rpc": rpc, "serf": serf},
@@ -92,11 +92,14 @@ fn attempt(binary: &Path, options: AgentOptions, way: Way) -> Result<Agent, Stri
             "cpu_total_compute": 16000,
             "memory_total_mb": 65536,
             "options": {
-                "driver.allowlist": "raw_exec",
+                "driver.allowlist": if options.docker { "raw_exec,docker" } else { "raw_exec" },
                 "fingerprint.denylist": "env_aws,env_azure,env_gce,env_digitalocean",
             },
         },
     });
+    if options.docker {
+        configuration["plugin"] = json!([{"docker": [{"config": [docker()]}]}]);
+    }
     let file = root.join("agent.json");
     fs::write(&file, configuration.to_string()).expect("a file can be written");
     let log = root.join("log");
@@ -116,7 +119,8 @@ fn attempt(binary: &Path, options: AgentOptions, way: Way) -> Result<Agent, Stri
     let watchdog = watchdog(process.id());
     // From here on it is ended whatever happens.
     let client = Client::new("127.0.0.1", http);
-    let mut agent = Agent { process, watchdog, port: http, client, version: String::new(), directory };
+    let (version, docker) = (String::new(), options.docker);
+    let mut agent = Agent { process, watchdog, port: http, client, version, docker, directory };
     match wait_until_ready(&mut agent, options, &name) {
         Ok(()) => Ok(agent),
         Err(reason) => {
@@ -124,6 +128,16 @@ fn attempt(binary: &Path, options: AgentOptions, way: Way) -> Result<Agent, Stri
             Err(format!("{reason}\n{log}"))
         }
     }
+}
+
+/// What an agent is told of docker.
+fn docker() -> Value {
+    // An agent kills the containers of all others that share a docker with it when they are five minutes old.
+    let mut config = json!({"gc": [{"image": false, "dangling_containers": [{"enabled": false}]}]});
+    if let Ok(host) = std::env::var("DOCKER_HOST") {
+        config["endpoint"] = json!(host);
+    }
+    config
 }
 
 /// What comes before the binary.
@@ -192,10 +206,9 @@ fn ready(agent: &mut Agent, options: AgentOptions, name: &str) -> Result<(), Str
     let (_, text) = agent.client.try_request("GET", "/v1/nodes", None)?;
     let nodes: Value = serde_json::from_str(&text).unwrap_or_default();
     let node = &nodes[0];
-    let takes = node["Name"] == name
-        && node["Status"] == "ready"
-        && node["Drivers"]["raw_exec"]["Healthy"] == Value::Bool(true);
-    if !takes {
+    let healthy = |driver: &str| node["Drivers"][driver]["Healthy"] == Value::Bool(true);
+    let drivers = healthy("raw_exec") && (!options.docker || healthy("docker"));
+    if node["Name"] != name || node["Status"] != "ready" || !drivers {
         return Err(text);
     }
     agent.version = node["Version"].as_str().unwrap_or_default().to_owned();
