@@ -74,6 +74,7 @@ impl Site {
     pub(super) fn warm(&self) {
         let (code, _, stderr) = self.run(&["warmup", "--slug", "demo"]);
         assert_eq!(code, 0, "{stderr}");
+        wait_for("the task to sleep", || sleeps(&self.agent.processes()));
     }
 
     /// Runs a command on `demo`, without a sync.
@@ -152,6 +153,13 @@ impl Running {
         drop(stdout);
         (code, stderr)
     }
+}
+
+/// Whether a lease's task sleeps, which it does a moment after it was said to run. Until then nobody knows what
+/// processes it has.
+pub(crate) fn sleeps(processes: &[u32]) -> bool {
+    let words = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    processes.iter().any(|pid| words(pid).ends_with(b"sleep\x003600\0"))
 }
 
 /// Asks an agent for something, as somebody else would, and returns when it has answered.

@@ -11,6 +11,7 @@ use crabbox_tests::{World, binary, ended, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::nomad::sleeps;
 use crate::support::{assert_has, end, spawn};
 
 /// What a token needs for leases with the driver raw_exec, by docs/providers/nomad.md.
@@ -149,7 +150,10 @@ fn output_is_whole() {
 fn ctrl_c_ends_the_command_where_it_runs() {
     for site in Site::all() {
         site.ok(&["warmup", "--slug", "demo"]);
-        let before = site.cluster.processes();
+        // A given cluster's are not to be seen.
+        let all = || site.cluster.processes();
+        wait_for("the task to sleep", || all().is_empty() || sleeps(&all()));
+        let before = all();
         // Children in other groups, one of which does not listen.
         let script = "setsid sleep 600 & (trap '' TERM INT; sleep 600) & echo up; sleep 600; echo never";
         let mut child = spawn(&mut site.crabbox(&["run", "--id", "demo", "--", "sh", "-c", script]));

@@ -177,8 +177,12 @@ fn a_cancelled_command_is_answered_for_when_it_ends_and_not_waited_for_without_s
     let mut talk = Talk::with(json!({}));
     talk.plugin.result("acquire", acquire());
     let lease = json!({"id": ID, "slug": "demo", "name": "demo"});
-    for lifeline in [true, false] {
-        let script = if lifeline { "echo up; cat >/dev/null; exit 5" } else { "echo up; exec sleep 600" };
+    for (lifeline, script) in [
+        (true, "echo up; cat >/dev/null; exit 5"),
+        (false, "echo up; exec sleep 600"),
+        // It may have lost a part of its input, and its end says nothing.
+        (false, "echo up; sleep 0.1"),
+    ] {
         let mut params = json!({"lease": lease, "runId": "run_0123456789ab", "argv": ["sh", "-c", script]});
         if lifeline {
             params["lifelineMs"] = json!(1000);
@@ -191,7 +195,7 @@ fn a_cancelled_command_is_answered_for_when_it_ends_and_not_waited_for_without_s
             assert_eq!(answer.result()["exitCode"], 5, "its end is the proof that it is dead");
         } else {
             let error = answer.error();
-            assert_eq!(error["data"]["kind"], "cancelled", "{error}");
+            assert_eq!(error["data"]["kind"], "cancelled", "{script}: {error}");
             assert_ne!(error["data"]["remote"], "dead", "nobody knows: {error}");
         }
     }
@@ -241,7 +245,50 @@ fn what_the_host_executes_of_itself_has_a_minute_whatever_a_command_has() {
     let mut params = json!({"lease": lease, "runId": "run_0123456789ab", "argv": ["sleep", "1.5"]});
     assert_eq!(talk.plugin.result("run", params.clone())["exitCode"], 0);
     params["lifelineMs"] = json!(1000);
-    let error = talk.plugin.error("run", params);
+    let error = talk.plugin.error("run", params.clone());
     assert_eq!(error["data"]["kind"], "deadline", "{error}");
+    // One that ends when its input does is known to be dead.
+    params["argv"] = json!(["cat"]);
+    let error = talk.plugin.error("run", params);
+    assert_eq!((&error["data"]["kind"], &error["data"]["remote"]), (&json!("deadline"), &json!("dead")));
+    talk.over();
+}
+
+#[test]
+fn a_lease_that_went_to_another_node_is_looked_for_in_the_same_session() {
+    let mut talk = Talk::with(json!({}));
+    talk.plugin.result("acquire", acquire());
+    let lease = json!({"id": ID, "slug": "demo", "name": "demo"});
+    let run = json!({"lease": lease, "runId": "run_0123456789ab", "argv": ["true"]});
+    assert_eq!(talk.plugin.result("run", run.clone())["exitCode"], 0);
+    let lost = talk.agent.allocations()[0]["ID"].as_str().unwrap().to_owned();
+    talk.agent.lose(&lost);
+    talk.agent.register(&talk.job());
+    wait_for("another", || {
+        talk.agent.allocations().iter().any(|it| it["ID"] != *lost && it["ClientStatus"] == "running")
+    });
+    let error = talk.plugin.error("run", run.clone());
+    assert_eq!(error["data"]["remote"], "absent", "{error}");
+    assert_eq!(talk.plugin.result("run", run)["exitCode"], 0);
+    talk.over();
+}
+
+#[test]
+fn a_file_that_is_not_as_long_as_was_said_is_no_success() {
+    let mut talk = Talk::with(json!({}));
+    talk.plugin.result("acquire", acquire());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("input");
+    std::fs::write(&file, "12345").unwrap();
+    let lease = json!({"id": ID, "slug": "demo", "name": "demo"});
+    let mut params = json!({"lease": lease, "runId": "run_0123456789ab", "argv": ["cat"],
+        "stdin": {"path": file, "size": 5, "sha256": "0".repeat(64)}});
+    let answer = talk.plugin.call("run", params.clone());
+    assert_eq!((answer.stdout.as_slice(), answer.outcome.unwrap().is_ok()), (&b"12345"[..], true));
+    params["stdin"]["size"] = json!(10);
+    let error = talk.plugin.error("run", params.clone());
+    assert!(error["message"].as_str().unwrap().contains("shorter than the 10 bytes announced"), "{error}");
+    params["stdin"]["path"] = json!(directory.path().join("nothing"));
+    assert_eq!(talk.plugin.error("run", params)["data"]["remote"], "absent");
     talk.over();
 }
