@@ -263,7 +263,8 @@ const LINES: &[Line] = &[
         (LEASE, &["a_job_that_stays_although_it_was_stopped_keeps_its_claim"])], &[]),
     (68, "a job of somebody else", &[
         (LEASE, &["a_job_that_says_something_else_of_its_owner_is_neither_used_nor_stopped"]),
-        (ENDING, &["cleanup_asks_about_its_own_jobs_and_leaves_those_alone_that_are_not"])], &[]),
+        (ENDING, &["cleanup_asks_about_its_own_jobs_and_leaves_those_alone_that_are_not",
+            "a_job_that_changes_hands_while_it_ends_is_not_purged"])], &[]),
     (69, "cleanup", &[
         (ENDING, &["cleanup_asks_about_its_own_jobs_and_leaves_those_alone_that_are_not"]),
         (LEASE, &["cleanup_ends_what_is_over_and_a_dry_run_changes_nothing",

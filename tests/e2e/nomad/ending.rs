@@ -199,6 +199,29 @@ fn a_job_is_stopped_and_its_end_waited_for_before_it_is_purged() {
 }
 
 #[test]
+fn a_job_that_changes_hands_while_it_ends_is_not_purged() {
+    let site = Site::new();
+    site.warm();
+    let job = job_id(&site);
+    site.agent.faults(|faults| faults.late_deregister = Some(Duration::from_secs(2)));
+    let stop = spawn(&mut site.crabbox(&["stop", "demo"]));
+    wait_for("the order", || site.asked("DELETE") > 0);
+    let mut was = json!("cbx_000000000000");
+    let swap = |was: &mut Value| {
+        site.agent.tamper("default", &job, |job| std::mem::swap(&mut job["Meta"]["crabbox.lease_id"], was));
+    };
+    swap(&mut was);
+    let (code, _, stderr) = end(stop);
+    assert_eq!(code, 4, "{stderr}");
+    assert_has(&stderr, &["is not this lease's"]);
+    assert!(!site.agent.requests().iter().any(|it| it.query.contains("purge=true")));
+    site.agent.heal();
+    swap(&mut was);
+    site.world.ok(&["stop", "demo"]);
+    site.nothing_is_left();
+}
+
+#[test]
 fn what_the_agent_does_not_want_to_say_is_no_absence() {
     let site = Site::new();
     site.warm();
