@@ -6,11 +6,12 @@ use crabbox_protocol::{Cancel, CancelReason, ErrorKind, KillParams, Method, Remo
 use serde_json::{Value, json};
 
 use super::check::{Check, read, value};
+use super::lease::lease_of;
 use super::ledger::{Finding, Verdict};
 use super::lifeline;
 use super::requests::NO_METHOD;
 use super::rules;
-use super::run::{self, RUN, shell};
+use super::running::{self, RUN, shell};
 use super::talk::{Answer, SOON, Talk};
 
 /// How long a cancelled run may take to be answered.
@@ -54,7 +55,7 @@ async fn goes_on(talk: &mut Talk) -> Verdict {
 
 async fn during(check: &mut Check<'_>) -> Verdict {
     let mut talk = check.ready().await?;
-    let stubborn = run::stubborn(check, &mut talk).await?;
+    let stubborn = running::stubborn(check, &mut talk).await?;
     cancel(&mut talk, stubborn.id);
     let answer = talk.answer(stubborn.id, GRACE).await?;
     talk.pipes = None;
@@ -76,7 +77,7 @@ async fn before(check: &mut Check<'_>) -> Verdict {
     }
     let mut talk = check.ready().await?;
     let place = check.place.clone().map_err(Finding::skipped)?;
-    let (id, _) = run::begin(check, &mut talk, place, shell("exec sleep 600", &[]), None)?;
+    let (id, _) = running::begin(check, &mut talk, place, shell("exec sleep 600", &[]), None)?;
     cancel(&mut talk, id);
     let answer = talk.answer(id, GRACE).await?;
     talk.pipes = None;
@@ -89,8 +90,8 @@ async fn before(check: &mut Check<'_>) -> Verdict {
 async fn after(check: &mut Check<'_>) -> Verdict {
     let mut talk = check.ready().await?;
     let place = check.place.clone().map_err(Finding::skipped)?;
-    let (id, _) = run::begin(check, &mut talk, place, shell("exit 0", &[]), None)?;
-    run::end(&mut talk, id, RUN).await?.expect_code(&talk, 0)?;
+    let (id, _) = running::begin(check, &mut talk, place, shell("exit 0", &[]), None)?;
+    running::end(&mut talk, id, RUN).await?.expect_code(&talk, 0)?;
     cancel(&mut talk, id);
     goes_on(&mut talk).await?;
     talk.close().await;
@@ -98,14 +99,14 @@ async fn after(check: &mut Check<'_>) -> Verdict {
 }
 
 async fn kill(check: &Check<'_>, talk: &mut Talk, run: &crabbox_protocol::RunId) -> Result<Remote, Finding> {
-    let params = KillParams { lease: run::lease(check)?, run_id: run.clone(), grace_ms: KILL_GRACE_MS };
+    let params = KillParams { lease: lease_of(check)?, run_id: run.clone(), grace_ms: KILL_GRACE_MS };
     let result = talk.call(Method::Kill, value(&params), RUN).await?;
     Ok(read::<KillParams>(result)?.remote)
 }
 
 async fn killed(check: &mut Check<'_>) -> Verdict {
     let mut talk = check.ready().await?;
-    let stubborn = run::stubborn(check, &mut talk).await?;
+    let stubborn = running::stubborn(check, &mut talk).await?;
     let mut beside = check.ready().await?;
     let remote = kill(check, &mut beside, &stubborn.run).await?;
     if remote != Remote::Dead {
@@ -121,8 +122,8 @@ async fn killed(check: &mut Check<'_>) -> Verdict {
 async fn killed_twice(check: &mut Check<'_>) -> Verdict {
     let mut talk = check.ready().await?;
     let place = check.place.clone().map_err(Finding::skipped)?;
-    let (id, run) = run::begin(check, &mut talk, place, shell("exit 0", &[]), None)?;
-    run::end(&mut talk, id, RUN).await?.expect_code(&talk, 0)?;
+    let (id, run) = running::begin(check, &mut talk, place, shell("exit 0", &[]), None)?;
+    running::end(&mut talk, id, RUN).await?.expect_code(&talk, 0)?;
     for _ in 0..2 {
         if kill(check, &mut talk, &run).await? == Remote::Unknown {
             return Err(talk.finding("it says `unknown` of a run that has ended"));

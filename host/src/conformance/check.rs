@@ -9,8 +9,8 @@ use std::time::Duration;
 use crabbox_protocol::{Call, ConfigureParams, ConfigureResult, Lifecycle, Manifest, Method, Ssh, VERSIONS};
 use serde_json::{Value, json};
 
-use super::lease::Made;
 use super::ledger::{Finding, Ledger, Verdict};
+use super::made::Made;
 use super::report::CheckArgs;
 use super::rules::{self, Need, Rule};
 use super::talk::{Launch, SOON, Talk};

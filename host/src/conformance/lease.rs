@@ -1,24 +1,21 @@
 //! The life of a lease: made, found again, kept alive, released, and gone.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crabbox_protocol::records::{Claim, ClaimPlugin, ClaimState, Owner};
 use crabbox_protocol::{
-    AcquireParams, Intent, Lease, LeaseReport, LeaseState, Limits, ListParams, Method, PutParams,
-    ReleaseAction, ReleaseOutcome, ReleaseParams, ReleaseReason, ResolveParams, TouchParams,
+    AcquireParams, Intent, Lease, LeaseReport, LeaseState, ListParams, Method, ReleaseAction, ReleaseOutcome,
+    ReleaseParams, ReleaseReason, ResolveParams, TouchParams,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::check::{Check, Place, read, value};
 use super::ledger::{Finding, Verdict};
-use super::rules;
-use super::run::{self, RUN};
+use super::made::{Made, record};
+use super::running::{RUN, on, shell};
 use super::talk::Talk;
-use crate::error::Result;
-use crate::lease::{Claims, LeaseLock, file_at, new_lease_id};
-use crate::output::foreign;
+use super::{put, rules};
+use crate::lease::new_lease_id;
 
 /// How long making a lease may take.
 const ACQUIRE: Duration = Duration::from_secs(15 * 60);
@@ -27,17 +24,10 @@ const ACQUIRE: Duration = Duration::from_secs(15 * 60);
 const RELEASE: Duration = Duration::from_secs(5 * 60);
 
 /// How long looking for one may take.
-const LOOK: Duration = Duration::from_secs(60);
+pub(super) const LOOK: Duration = Duration::from_secs(60);
 
 /// How long a lease of a check may live, should nobody release it.
-const TTL_MS: u64 = 60 * 60 * 1000;
-
-/// A lease that may exist.
-pub(super) struct Made {
-    lease: Lease,
-    /// With `--live`: the record by which `crabbox cleanup` finds it, and the lock that keeps it away.
-    claim: Option<(Claims, LeaseLock)>,
-}
+pub(super) const TTL_MS: u64 = 60 * 60 * 1000;
 
 /// The lease, without what the plugin gave back.
 fn bare(lease: &Lease) -> Lease {
@@ -68,8 +58,8 @@ pub(super) async fn check(check: &mut Check<'_>) {
     check.rule(rules::NEVER_MADE, never_made).await;
     check.rule(rules::LISTED, listed).await;
     check.rule(rules::TOUCHED, touched).await;
-    check.rule(rules::PUT, put_places).await;
-    check.rule(rules::PUT_VERIFIES, put_verifies).await;
+    check.rule(rules::PUT, put::places).await;
+    check.rule(rules::PUT_VERIFIES, put::verifies).await;
 }
 
 /// The end of the lease, and what comes after.
@@ -168,8 +158,8 @@ async fn without_state(check: &mut Check<'_>) -> Verdict {
             return Err(talk.finding(format!("it is `{}`", state.name())));
         }
     } else if check.has(Method::Run) {
-        let words = run::shell("exit 0", &[]);
-        let ended = run::on(check, &mut talk, Place::Lease(Box::new(lease)), words, None, RUN).await?;
+        let words = shell("exit 0", &[]);
+        let ended = on(check, &mut talk, Place::Lease(Box::new(lease)), words, None, RUN).await?;
         ended.expect_code(&talk, 0)?;
     } else {
         return Err(Finding::skipped("it has neither `resolve` nor `run`"));
@@ -241,50 +231,6 @@ async fn touched(check: &mut Check<'_>) -> Verdict {
         let state = resolve(&mut talk, lease, Intent::Observe).await?;
         if state != LeaseState::Ready {
             return Err(talk.finding(format!("it is `{}`", state.name())));
-        }
-    }
-    talk.close().await;
-    Ok(())
-}
-
-/// A file to be placed, with bytes of every kind.
-fn put_params(check: &Check<'_>, to: &str) -> Result<(PutParams, Vec<u8>), Finding> {
-    let content: Vec<u8> = (0..100_000u32).map(|n| (n * 7 % 256) as u8).collect();
-    let path = check.world.path("put");
-    let file = file_at(&path, |out| out.write_all(&content));
-    let file =
-        file.map_err(|error| Finding::skipped(format!("cannot write `{}`: {error}", path.display())))?;
-    let lease = lease_of(check)?;
-    let (path, size, sha256) = (file.path, file.size, file.sha256);
-    Ok((PutParams { lease, path, to: to.to_owned(), size, sha256, mode: 0o640 }, content))
-}
-
-async fn put_places(check: &mut Check<'_>) -> Verdict {
-    let to = "check-put/a/b";
-    let (params, content) = put_params(check, to)?;
-    let mut talk = check.ready().await?;
-    talk.call(Method::Put, value(&params), LOOK).await?;
-    let root = params.lease.root.unwrap_or_else(|| ".".to_owned());
-    let script = "cd \"$1\" && cat \"$2\" && ls -ld \"$2\" | cut -c 1-10 >&2; rm -rf check-put";
-    let ended = run::sh(check, &mut talk, script, &[&root, to]).await?;
-    if ended.out.bytes != content {
-        return Err(talk.finding(format!("there are {} bytes of it on the lease", ended.out.size)));
-    }
-    if ended.err.bytes.trim_ascii() != b"-rw-r-----" {
-        let mode = String::from_utf8_lossy(&ended.err.bytes).into_owned();
-        return Err(talk.finding(format!("its mode is `{}`, not 0640", foreign(&mode))));
-    }
-    talk.close().await;
-    Ok(())
-}
-
-async fn put_verifies(check: &mut Check<'_>) -> Verdict {
-    let (good, _) = put_params(check, "check-put-wrong")?;
-    let mut talk = check.ready().await?;
-    let other = format!("{:064x}", 1);
-    for params in [PutParams { sha256: other, ..good.clone() }, PutParams { size: good.size + 1, ..good }] {
-        if talk.ask(Method::Put.name(), value(&params), LOOK).await?.is_ok() {
-            return Err(talk.finding("it took the file"));
         }
     }
     talk.close().await;
@@ -390,78 +336,4 @@ pub(super) async fn clean_up(check: &mut Check<'_>) -> Vec<String> {
         }
     }
     left
-}
-
-impl Made {
-    /// It is gone.
-    fn forget(self) {
-        if let Some((claims, lock)) = self.claim {
-            let _ = claims.remove(&self.lease.id);
-            lock.remove();
-        }
-    }
-
-    /// That it may still be there, and how it can be released.
-    pub(super) fn how(&self, check: &Check<'_>) -> String {
-        let Lease { id, slug, .. } = &self.lease;
-        let directory = check.path.parent().map(|path| path.display().to_string()).unwrap_or_default();
-        match self.claim {
-            Some(_) => format!(
-                "lease {id} may still exist; `CRABBOX_PLUGIN_PATH={directory} crabbox stop {slug}` releases it"
-            ),
-            None => format!(
-                "lease {id} may still exist; it was made with HOME={}",
-                check.world.path("home").display()
-            ),
-        }
-    }
-}
-
-/// Writes the record by which `crabbox cleanup` finds the lease if this process dies.
-async fn record(check: &Check<'_>, lease: &mut Lease) -> Result<(Claims, LeaseLock)> {
-    let manifest = check.manifest.as_ref();
-    let now = Timestamp::now();
-    let lock = LeaseLock::exclusive(&check.host.paths, &lease.id, || ()).await?;
-    let mut claim = Claim {
-        version: 1,
-        lease: lease.clone(),
-        provider_labels: BTreeSet::new(),
-        revision: String::new(),
-        state: ClaimState::Acquiring,
-        owner: Owner::Run,
-        provider: check.name(),
-        plugin: ClaimPlugin {
-            version: manifest.map(|manifest| manifest.version.clone()).unwrap_or_default(),
-            path: check.path.to_string_lossy().into_owned(),
-            sha256: String::new(),
-        },
-        scope: check.configured.scope.clone(),
-        credential: check.configured.credential.clone(),
-        config: check.params.config.clone(),
-        secrets: check.params.secrets.clone(),
-        release: ReleaseAction::Delete,
-        repo_root: None,
-        target: manifest.and_then(|manifest| manifest.targets.first().cloned()),
-        ssh: None,
-        expose: Vec::new(),
-        tailscale: None,
-        endpoints: Vec::new(),
-        created_at: now,
-        last_used_at: now,
-        idle_timeout_ms: Some(TTL_MS),
-        ttl_ms: Some(TTL_MS),
-        expires_at: None,
-        create_settle_ms: manifest
-            .and_then(|manifest| manifest.limits.create_settle_ms)
-            .unwrap_or(Limits::CREATE_SETTLE_MS),
-        cleanup_grace_ms: 0,
-        missing_since: None,
-        stopped_at: None,
-        runs: Default::default(),
-    };
-    let claims = check.host.claims();
-    let slug = lease.slug.clone();
-    claims.create(&mut claim, Some(&slug))?;
-    *lease = claim.lease;
-    Ok((claims, lock))
 }

@@ -8,7 +8,8 @@ use super::cancel::{GRACE, cancel};
 use super::check::Check;
 use super::ledger::Verdict;
 use super::rules;
-use super::run::{self, FIRST, begin_with, shell};
+use super::run;
+use super::running::{self, FIRST, begin_with, shell};
 use crate::provider::STEP;
 
 /// How often they are asked for.
@@ -41,7 +42,7 @@ async fn beats(check: &mut Check<'_>) -> Verdict {
     let file: Vec<u8> = (0..2_001u32).map(|n| (n * 31 % 251) as u8).collect();
     let mut talk = check.ready().await?;
     let argv = shell(LISTEN, &[&file.len().to_string()]);
-    let (id, _) = begin_with(check, &mut talk, run::place(check)?, argv, Some(&file), Some(INTERVAL_MS))?;
+    let (id, _) = begin_with(check, &mut talk, running::place(check)?, argv, Some(&file), Some(INTERVAL_MS))?;
     let expected = [&file[..], b"alive\nalive\nalive\n"].concat();
     let all = expected.len() as u64;
     let heard = talk.wait("send signs of life", FIRST, |talk| {
@@ -53,7 +54,7 @@ async fn beats(check: &mut Check<'_>) -> Verdict {
         talk.close().await;
         return Err(finding);
     }
-    let ended = run::end(&mut talk, id, run::RUN).await?;
+    let ended = running::end(&mut talk, id, running::RUN).await?;
     ended.expect_code(&talk, 0)?;
     run::same(&talk, "standard input with its signs of life", &expected, &ended.out)?;
     talk.close().await;
@@ -64,7 +65,7 @@ async fn beats(check: &mut Check<'_>) -> Verdict {
 async fn closes(check: &mut Check<'_>) -> Verdict {
     if check.feature(feature::CANCEL) {
         let mut talk = check.ready().await?;
-        let waits = run::start(check, &mut talk, WAIT, Some(b"begin\n"), Some(INTERVAL_MS)).await?;
+        let waits = running::start(check, &mut talk, WAIT, Some(b"begin\n"), Some(INTERVAL_MS)).await?;
         cancel(&mut talk, waits.id);
         // How it is answered is a rule of its own.
         let _ = talk.answer(waits.id, GRACE).await;
@@ -73,7 +74,7 @@ async fn closes(check: &mut Check<'_>) -> Verdict {
         talk.close().await;
     }
     let mut talk = check.ready().await?;
-    let waits = run::start(check, &mut talk, WAIT, Some(b"begin\n"), Some(INTERVAL_MS)).await?;
+    let waits = running::start(check, &mut talk, WAIT, Some(b"begin\n"), Some(INTERVAL_MS)).await?;
     talk.close_input().await;
     talk.ended(STEP).await;
     talk.kill().await;
@@ -81,7 +82,7 @@ async fn closes(check: &mut Check<'_>) -> Verdict {
 }
 
 /// Waits for the end of a command, which comes by the end of its input.
-async fn ends(check: &Check<'_>, waits: &run::Stubborn) -> Verdict {
+async fn ends(check: &Check<'_>, waits: &running::Stubborn) -> Verdict {
     let mut beside = check.ready().await?;
     let mut verdict = Ok(());
     for _ in 0..LOOKS {

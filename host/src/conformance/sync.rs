@@ -9,9 +9,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::check::{Check, Place};
+use super::lease::lease_of;
 use super::ledger::{Finding, Verdict};
 use super::rules;
-use super::run;
+use super::running;
 use super::talk::Talk;
 use crate::error::Error;
 use crate::lease::new_run_id;
@@ -91,7 +92,7 @@ fn write(root: &Path, files: &Files) -> io::Result<()> {
 
 /// Syncs as the host does, request by request.
 async fn bring(check: &Check<'_>, talk: &mut Talk, here: &Path) -> Verdict {
-    let lease = run::lease(check)?;
+    let lease = lease_of(check)?;
     let place = |name: &str| check.world.path(name);
     let paths =
         Paths { state: place("sync-state"), cache: place("sync-cache"), config: place("sync-config") };
@@ -108,7 +109,7 @@ async fn bring(check: &Check<'_>, talk: &mut Talk, here: &Path) -> Verdict {
         }
         engine.announce();
         let place = Place::Lease(Box::new(lease.clone()));
-        let ended = run::on(check, talk, place, remote::argv(), Some(&input), SYNC).await?;
+        let ended = running::on(check, talk, place, remote::argv(), Some(&input), SYNC).await?;
         let code = ended.code(talk)?;
         match engine.heard(Some(code), &ended.out.bytes, &ended.err.bytes) {
             Ok(Heard::Done) => return Ok(()),
@@ -120,8 +121,8 @@ async fn bring(check: &Check<'_>, talk: &mut Talk, here: &Path) -> Verdict {
 
 /// Fails unless the lease has these files.
 async fn compare(check: &Check<'_>, talk: &mut Talk, files: &Files, when: &str) -> Verdict {
-    let root = run::lease(check)?.root.unwrap_or_else(|| ".".to_owned());
-    let ended = run::sh(check, talk, "cd \"$1\" && tar -cf - -C ws .", &[&root]).await?;
+    let root = lease_of(check)?.root.unwrap_or_else(|| ".".to_owned());
+    let ended = running::sh(check, talk, "cd \"$1\" && tar -cf - -C ws .", &[&root]).await?;
     let there =
         unpack(&ended.out.bytes).map_err(|error| talk.finding(format!("its tar cannot be read: {error}")))?;
     let differs = files.iter().find(|(name, file)| there.get(*name) != Some(*file));
