@@ -213,6 +213,12 @@ fn what_cannot_lead_a_group_is_found_by_its_environment() {
         }
         let shell: Vec<&str> =
             std::iter::once(sh.to_str().unwrap()).chain(shell[1..].iter().copied()).collect();
+        let mut setsid = Command::new(&sh);
+        setsid.args(&shell[1..]).args(["-c", "command -v setsid"]).env("PATH", tools.path());
+        if setsid.output().unwrap().status.success() {
+            // As some builds of busybox do, whatever is on the PATH: it leads a group.
+            return;
+        }
         let text = "trap '' TERM; sleep 600 & echo up; while :; do sleep 0.1; done";
         let mut run = Live::start_with(&shell, text, LONG, tools.path().as_os_str(), |_| ());
         let record = std::fs::read_to_string(run.file(".crabbox/runs").join(run.id.as_str())).unwrap();
