@@ -283,6 +283,23 @@ fn cleanup_that_waits_can_be_interrupted() {
 }
 
 #[test]
+fn cleanup_that_waits_ends_the_lease_of_a_host_that_was_just_killed() {
+    for plugin in ALL {
+        let Some(world) = World::with(plugin) else { continue };
+        let words = ["run", "--provider", plugin.name(), "--no-sync", "--", "sh", "-c", "echo up; sleep 600"];
+        let mut run = start(&world, &words);
+        let _stdout = first_line(&mut run);
+        signal(&run, Signal::KILL);
+        run.wait().unwrap();
+        // Whoever does not wait is told that it is in use, and nothing else.
+        let said = world.ok(&["cleanup"]);
+        assert!(said.contains("it is in use") || said.contains("removed=1"), "{plugin:?}: {said}");
+        let said = world.ok(&["cleanup", "--wait"]);
+        assert_eq!(world.ok(&["list"]), "", "{plugin:?}: {said}");
+    }
+}
+
+#[test]
 fn a_plugin_that_does_not_obey_dies_with_its_host() {
     let world = World::new();
     let begun = world.root().join("begun");

@@ -1,6 +1,6 @@
 //! Finding what was left behind, and ending it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crabbox_protocol::ReleaseReason;
 use crabbox_protocol::records::{Claim, ClaimState, CleanupAction, CleanupReport, CleanupRow, Owner};
@@ -17,6 +17,9 @@ use crate::paths::sweep;
 use crate::provider::Interrupts;
 use crate::ssh::close_lost;
 use crate::sync::{forget_lost_leases, forget_lost_repositories};
+
+/// For how long the locks of a dead host's leases may be held: its guards give the plugins two seconds.
+const OF_A_GUARD: Duration = Duration::from_secs(3);
 
 /// How to clean up.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +53,9 @@ pub(crate) async fn cleanup(host: &Host, how: Cleanup) -> Result<CleanupReport> 
 async fn look(host: &Host, how: Cleanup) -> Result<CleanupReport> {
     let (claims, bad) = host.claims().list()?;
     let mut rows = Vec::new();
+    let patience = Instant::now() + if how.wait { OF_A_GUARD } else { Duration::ZERO };
     for claim in &claims {
-        rows.push(clean(host, claim, how).await);
+        rows.push(clean(host, claim, how, patience).await);
     }
     for bad in &bad {
         let id = bad.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -88,8 +92,19 @@ async fn look(host: &Host, how: Cleanup) -> Result<CleanupReport> {
     Ok(CleanupReport { checked: claims.len() + bad.len(), rows })
 }
 
+/// Takes the lock of a lease, if it is free. For one that would be ended if it is, that may be once its guard has gone.
+async fn lock(host: &Host, claim: &Claim, patience: Instant) -> Result<Option<LeaseLock>> {
+    loop {
+        let lock = LeaseLock::try_exclusive(&host.paths, &claim.lease.id)?;
+        if lock.is_some() || over(claim).is_err() || Instant::now() >= patience {
+            return Ok(lock);
+        }
+        tokio::time::sleep(AFTER_DEATH).await;
+    }
+}
+
 /// What is to become of one claim.
-async fn clean(host: &Host, claim: &Claim, how: Cleanup) -> CleanupRow {
+async fn clean(host: &Host, claim: &Claim, how: Cleanup, patience: Instant) -> CleanupRow {
     let row = |action, message: String| CleanupRow {
         id: claim.lease.id.to_string(),
         provider: Some(claim.provider.clone()),
@@ -97,7 +112,7 @@ async fn clean(host: &Host, claim: &Claim, how: Cleanup) -> CleanupRow {
         message,
         again_at: None,
     };
-    let lock = match LeaseLock::try_exclusive(&host.paths, &claim.lease.id) {
+    let lock = match lock(host, claim, patience).await {
         Ok(Some(lock)) => lock,
         Ok(None) => return row(CleanupAction::Kept, "it is in use".to_owned()),
         Err(error) => return row(CleanupAction::Failed, error.to_string()),
