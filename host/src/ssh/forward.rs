@@ -15,7 +15,7 @@ use std::time::Duration;
 use crabbox_protocol::LeaseId;
 use crabbox_protocol::records::Claim;
 use rustix::process::Signal;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
 use super::failure::{Failure, with_causes};
@@ -86,16 +86,12 @@ impl Carrier {
             .map_err(|error| Error::failure("cannot start a guard").cause(error))?;
         let mut options = vec!["ControlPersist=no".to_owned()];
         options.extend(stays(&target).await);
-        let child = Command::new(&target.program)
+        let child = target
+            .ssh()
             .args(["-M", "-N", "-S"])
             .arg(directory.0.socket())
             .args(target.to_connect(&options))
-            .env_clear()
-            .envs(target.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
             .process_group(guard.group().as_raw_nonzero().get())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(said)
             .spawn()
             .map_err(|error| Error::failure("cannot start ssh").cause(error))?;
@@ -142,13 +138,11 @@ impl Carrier {
     /// whoever has no other port to try.
     pub(crate) async fn forward(&self, local: u16, remote: u16) -> Result<()> {
         let words = format!("127.0.0.1:{local}:127.0.0.1:{remote}");
-        let asked = Command::new(&self.target.program)
+        let asked = self
+            .target
+            .ssh()
             .args(self.target.over(&self.directory.0.socket(), &["-O", "forward", "-L", &words]))
-            .env_clear()
-            .envs(self.target.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
             .process_group(self.guard.group().as_raw_nonzero().get())
-            .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
         let failed = |why: String| {
@@ -199,14 +193,10 @@ impl Carrier {
 /// refused. `IgnoreUnknown` would help, and take the place of the user's.
 pub(super) async fn stays(target: &Target) -> Option<String> {
     const OPTION: &str = "ForkAfterAuthentication=no";
-    let known = Command::new(&target.program)
+    let known = target
+        .ssh()
         .args(["-F", "none", "-G", "-o", OPTION, "--", "lease"])
-        .env_clear()
-        .envs(target.env.iter().map(|(name, value)| (name, value)))
-        .current_dir("/")
         .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .status();

@@ -1,11 +1,9 @@
 //! Whether a lease can be reached by SSH now: over a connection of its own, which ends at once. One that stands says
 //! nothing: it is there for a while after the machine is gone.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use crabbox_protocol::records::Claim;
-use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::failure::Failure;
@@ -30,15 +28,11 @@ pub(crate) async fn look(host: &Host, chosen: &Chosen, claim: &Claim, within: Du
     }
     let guard = Guard::spawn(&Locks::default())
         .map_err(|error| Error::failure("cannot start a guard").cause(error))?;
-    let connected = Command::new(&target.program)
+    let connected = target
+        .ssh()
         .args(target.to_connect(&options))
         .arg("exit")
-        .env_clear()
-        .envs(target.env.iter().map(|(name, value)| (name, value)))
-        .current_dir("/")
         .process_group(guard.group().as_raw_nonzero().get())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
         .kill_on_drop(true)
         .output();
     let connected = timeout(within, connected).await;

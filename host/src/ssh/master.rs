@@ -6,12 +6,11 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use crabbox_protocol::records::Claim;
 use crabbox_protocol::{LeaseId, Ssh};
-use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use super::failure::Failure;
@@ -179,16 +178,13 @@ impl Connection {
         let log = log.map_err(|error| failure_at(&path, error))?;
         let guard = Guard::spawn(&locks).map_err(|error| failed("start a guard", error))?;
         let persist = [format!("ControlPersist={}", self.idle.as_secs().max(1))];
-        let child = Command::new(&self.target.program)
+        let child = self
+            .target
+            .ssh()
             .args(["-M", "-N", "-f", "-S"])
             .arg(self.place.socket())
             .args(self.target.to_connect(&persist))
-            .env_clear()
-            .envs(self.target.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
             .process_group(guard.group().as_raw_nonzero().get())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(log)
             .spawn();
         let mut child = child.map_err(|error| failed("start ssh", error))?;

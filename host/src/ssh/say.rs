@@ -32,13 +32,10 @@ pub(crate) struct Answer {
 impl Connection {
     /// The command that executes an argv over the open connection. ssh hands one line to the shell of the user there.
     pub(super) fn command(&self, argv: &[String], more: &[&str]) -> Command {
-        let mut command = Command::new(&self.target.program);
+        let mut command = self.target.ssh();
         command
             .args(self.target.over(&self.place.socket(), more))
-            .arg(OsString::from(format!("exec {}", line(argv))))
-            .env_clear()
-            .envs(self.target.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/");
+            .arg(OsString::from(format!("exec {}", line(argv))));
         command
     }
 

@@ -5,9 +5,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use crabbox_protocol::Ssh;
 use sha2::{Digest as _, Sha256};
+use tokio::process::Command;
 
 use super::line;
 use crate::error::{Error, Result};
@@ -121,6 +123,15 @@ impl Target {
     /// `user@host`, for people.
     pub(crate) fn shown(&self) -> String {
         format!("{}@{}", self.user, self.host)
+    }
+
+    /// ssh in its environment, with nothing to read and in no directory of the user's: its arguments and where it prints
+    /// to are still to be said.
+    pub(super) fn ssh(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
+        command
     }
 
     /// The arguments that open a connection, up to the host and with it.
