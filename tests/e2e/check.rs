@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crabbox_tests::{Plugin, World, binary, skip, tool};
+use crabbox_tests::{Plugin, World, binary, skip, tool, wait_for};
 use serde_json::{Value, json};
 
 use crate::support::{ALL, assert_fits, assert_has, assert_nothing_left};
@@ -66,7 +66,7 @@ fn a_real_lease_is_made_by_name_and_released() {
         assert_passes(&report, code);
         assert!(rules(&report, "pass").contains("output-of-100-mb"), "{report:#}");
         assert_nothing_left(&world, plugin);
-        assert_eq!(world.processes(), Vec::<String>::new());
+        wait_for("the end of every process", || world.processes().is_empty());
     }
 }
 

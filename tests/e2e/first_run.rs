@@ -230,7 +230,7 @@ fn a_timeout_ends_the_command_with_124_and_leaves_nothing() {
         assert_has(&stderr, &["its time was over", "exit=124"]);
         let record = timing(&stderr);
         assert_eq!((&record["runStatus"], &record["errorKind"]), (&json!("timed-out"), &json!("timeout")));
-        assert_eq!(world.processes(), Vec::<String>::new(), "{plugin:?}");
+        wait_for("the end of every process", || world.processes().is_empty());
         assert_nothing_left(&world, plugin);
     }
 }

@@ -42,7 +42,7 @@ fn wait_until_up(project: &Project) {
 /// Nothing of a run is left: no process, no directory, nothing in the project that was not there before.
 fn assert_nothing_left(project: &Project) {
     let what = project.flue;
-    assert_eq!(project.world.processes(), Vec::<String>::new(), "{what:?}");
+    wait_for("the end of every process", || project.world.processes().is_empty());
     let runs = fs::read_dir(project.world.state().join("runs")).into_iter().flatten().flatten();
     let runs = runs.map(|entry| entry.path());
     assert_eq!(runs.collect::<Vec<_>>(), Vec::<PathBuf>::new(), "{what:?}");

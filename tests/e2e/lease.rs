@@ -138,7 +138,7 @@ fn a_lease_with_a_run_on_it_is_stopped_only_by_force_which_ends_both() {
         let (code, _, stderr) = end(run);
         assert_ne!(code, 0, "{plugin:?}: {stderr}");
         assert_nothing_left(&world, plugin);
-        assert_eq!(world.processes(), Vec::<String>::new(), "{plugin:?}");
+        wait_for("the end of every process", || world.processes().is_empty());
     }
 }
 

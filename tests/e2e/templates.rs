@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crabbox_tests::{Profile, World, binaries, ended, tool};
+use crabbox_tests::{Profile, World, binaries, ended, tool, wait_for};
 
 use crate::support::{assert_has, repository};
 
@@ -103,7 +103,7 @@ fn works(lang: &str) {
     let (code, _, stderr) =
         world.run(&[&run[..], &["sh", "-c", "sleep 600 & trap '' TERM; sleep 600"]].concat());
     assert_eq!(code, 124, "{lang}: {stderr}");
-    assert_eq!(world.processes(), Vec::<String>::new(), "{lang}");
+    wait_for("the end of every process", || world.processes().is_empty());
 
     let root = world.root().join("leases");
     let root = root.to_str().unwrap();

@@ -80,6 +80,11 @@ fn read(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String>
 /// The most memory that a process has had so far, in KiB, without the pages of its executable, of which a debug
 /// build has many.
 pub fn peak_of(pid: u32) -> u64 {
+    // A child that was just started may still be seen with the memory of this process, before its own program has it.
+    let program = |process: &str| fs::read_link(format!("/proc/{process}/exe")).ok();
+    if program(&pid.to_string()) == program("self") {
+        return 0;
+    }
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let kib = |name: &str| -> u64 {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
