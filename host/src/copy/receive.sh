@@ -26,11 +26,11 @@ cbx_fail() {
   exit 1
 }
 [ -z "$cbx_file" ] || cbx_file=$PWD/$cbx_file
-[ -d .crabbox/cp ] || mkdir .crabbox/cp || exit
+[ -d .crabbox/cp ] || mkdir -p .crabbox/cp || exit
 cbx_note=$PWD/.crabbox/cp/$cbx_run.at
 # What a host that died has put here and never asked for.
 find .crabbox/cp -type f ! -name '*.at' -mtime +1 -exec rm -f {} +
-[ -d ws ] || mkdir ws || exit
+[ -d ws ] || mkdir -p ws || exit
 cd ws || exit
 cbx_lacks=
 for cbx_tool in tar find mv rm; do
