@@ -29,6 +29,35 @@ const LETTING_GO: Duration = Duration::from_millis(500);
 /// How many bytes of something else are kept, to be shown.
 const MOST: usize = 400;
 
+/// What was printed by others than the script: a shell may have something to say of its own, such as of a locale.
+#[derive(Debug, Default)]
+struct Other {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Other {
+    /// Keeps what was printed, unless it is the script's own: says whether that was heard of.
+    fn keep(&mut self, stdout: &[u8], stderr: &[u8]) -> bool {
+        if self.stdout.is_empty() && stdout.first() == Some(&HELLO) {
+            return true;
+        }
+        for (kept, bytes) in [(&mut self.stdout, stdout), (&mut self.stderr, stderr)] {
+            let room = MOST.saturating_sub(kept.len());
+            kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+        false
+    }
+
+    fn is_empty(&self) -> bool {
+        self.stdout.is_empty() && self.stderr.is_empty()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&[self.stdout.as_slice(), &self.stderr].concat()).into_owned()
+    }
+}
+
 impl Socket {
     /// Waits until the script is there, or until `stop`. `None`: Nomad has taken it for ended before it began, and it
     /// is worth another try.
@@ -58,7 +87,7 @@ impl Socket {
 
     /// Whether the script is there now, or its end has come too early.
     async fn meet(&mut self, api: &Api) -> Result<bool> {
-        let mut other = Vec::new();
+        let mut other = Other::default();
         loop {
             let bytes = match self.stream.next().await {
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => message.into_data(),
@@ -76,15 +105,13 @@ impl Socket {
             let said = std::str::from_utf8(&bytes).map_err(|error| error.to_string()).and_then(frames::read);
             let said =
                 said.map_err(|error| Error::provider("the agent sent a frame that is none").cause(error))?;
-            if other.is_empty() && said.stdout.first() == Some(&HELLO) {
+            if other.keep(&said.stdout, &said.stderr) {
                 return Ok(true);
             }
-            let room = MOST.saturating_sub(other.len());
-            other.extend(said.stdout.into_iter().chain(said.stderr).take(room));
             match said.exited {
                 None => {}
                 Some(0) if other.is_empty() => return Ok(false),
-                Some(code) => return Err(no_shell(code, &api.shown(&String::from_utf8_lossy(&other)))),
+                Some(code) => return Err(no_shell(code, &api.shown(&other.text()))),
             }
         }
     }
@@ -116,5 +143,23 @@ fn no_shell(code: i32, said: &str) -> Error {
         said => {
             Error::prerequisite(text).cause(said).hint("a lease needs `/bin/sh`; choose an image that has it")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_heard_of_whatever_its_shell_has_to_say_before() {
+        let mut other = Other::default();
+        assert!(!other.keep(b"", b"sh: warning: cannot change locale\n") && !other.is_empty());
+        assert!(other.keep(&[HELLO], b""));
+        // What docker says of a program that is not there comes on standard output.
+        let mut other = Other::default();
+        assert!(!other.keep(b"OCI runtime exec failed", b""));
+        assert!(!other.keep(&[HELLO], b""));
+        assert_eq!(other.text(), "OCI runtime exec failed\u{5}");
+        assert!(!other.keep(&[b'x'; 1000], b"") && other.text().len() == MOST);
     }
 }
